@@ -1,0 +1,166 @@
+"""The one entry of every program: reads gin files, refuses what they get wrong, runs what PROGRAM names.
+
+A fault in what the user gave is one sentence on stderr and exit code 2; one of the code keeps its traceback.
+Nothing heavy is imported before it is needed: --help answers without jax, TensorFlow or gin.
+"""
+
+import argparse
+import difflib
+import importlib.util
+import linecache
+import os
+import signal
+import sys
+import sysconfig
+import traceback
+
+DESCRIPTION = """\
+python -m mathrl.main --gin_file=F [--gin_file=G] [--gin.NAME=VALUE ...] --workdir=DIR [--dry_run]
+
+Runs the program that the gin files name by PROGRAM = @module.function. The same command again goes on
+where a stopped run left off."""
+EPILOG = """\
+--gin.NAME=VALUE sets a macro or a parameter after the files: --gin.STEPS=200, --gin.rl.run.seed=1.
+VALUE is a gin literal, so a string keeps quotes of its own: --gin.PROBLEMS='"train.jsonl"'.
+DIR receives config.gin (the resolved configuration, itself a gin file), metrics, checkpoints, reports."""
+
+
+class Flags(argparse.ArgumentParser):
+    """Ends a wrong command line with one sentence."""
+
+    def error(self, message):
+        raise ValueError(f'{message} (see --help).')
+
+
+def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The flags, and the NAME=VALUE of every --gin.NAME=VALUE in order."""
+    parser = Flags(prog='mathrl.main', usage=argparse.SUPPRESS, description=DESCRIPTION, epilog=EPILOG,
+                   allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--gin_file', action='append', default=[], metavar='FILE',
+                        help='a gin file, found from here or from the repository root; later files win')
+    parser.add_argument('--workdir', metavar='DIR',
+                        help='where results go: a folder, made if absent, or gs://...')
+    parser.add_argument('--dry_run', action='store_true',
+                        help='print the resolved configuration and what would run; compute and write nothing')
+    parser.add_argument('--traceback', action='store_true', help='show where an error was raised')
+    parser.add_argument('--distributed', action='store_true',
+                        help='join the other processes of a TPU pod or cluster, found automatically')
+    parser.add_argument('--coordinator_address', metavar='HOST:PORT',
+                        help='join num_processes processes at this address, as number process_id')
+    parser.add_argument('--num_processes', type=int, metavar='N')
+    parser.add_argument('--process_id', type=int, metavar='I')
+
+    overrides = [argument.removeprefix('--gin.') for argument in argv if argument.startswith('--gin.')]
+    others = [argument for argument in argv if not argument.startswith('--gin.')]
+    flags, unknown = parser.parse_known_args(others)
+    if unknown and not unknown[0].startswith('-'):
+        parser.error(f"'{unknown[0]}' belongs to no flag: values are joined by =, as in --gin.STEPS=5")
+    if unknown:
+        known = [option for action in parser._actions for option in action.option_strings]
+        close = difflib.get_close_matches(unknown[0].partition('=')[0], known, n=1)
+        parser.error(f"there is no flag '{unknown[0]}'{f'; did you mean {close[0]}' if close else ''}")
+    if not flags.gin_file:
+        parser.error('--gin_file is missing: name a run file, such as --gin_file=gin/runs/rl.gin')
+    if not flags.workdir:
+        parser.error('--workdir is missing: name the folder that results go to, such as --workdir=runs/first')
+    by_address = [flags.coordinator_address, flags.num_processes, flags.process_id]
+    if any(flag is not None for flag in by_address) and None in by_address:
+        parser.error('--coordinator_address, --num_processes and --process_id go together; '
+                     '--distributed finds all three')
+    return flags, overrides
+
+
+def check_gin() -> None:
+    """gin-config installs as `gin`, the name of our folder of gin files."""
+    spec = importlib.util.find_spec('gin')
+    if spec is None or spec.origin is None:
+        found = f"the folder {list(spec.submodule_search_locations)[0]}" if spec else 'nothing'
+        raise ValueError(f'`import gin` finds {found} instead of the package gin-config: '
+                         'pip install gin-config, into the Python that runs this.')
+
+
+def configure(files: list[str], overrides: list[str]):
+    """Reads and checks the configuration, and gives it to gin.
+
+    Args:
+      files: gin files, later ones win.
+      overrides: 'NAME=VALUE', which win over the files.
+
+    Returns:
+      (program, config): the configured function PROGRAM, and the resolved configuration as a gin text.
+
+    Raises:
+      ValueError: one sentence, with file and line, for the first fault.
+    """
+    check_gin()
+    from mathrl import gin_files, gin_guards
+    config = gin_files.read(files, overrides)
+    gin_guards.check(config)
+    return gin_files.load(files, overrides, config)
+
+
+def start_processes(flags: argparse.Namespace) -> int:
+    """Joins the other processes if the flags ask for it; returns this one's index."""
+    if flags.coordinator_address is None and not flags.distributed:
+        return 0
+    import jax
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+    if flags.distributed:
+        jax.distributed.initialize()
+    else:
+        jax.distributed.initialize(flags.coordinator_address, flags.num_processes, flags.process_id)
+    return jax.process_index()
+
+
+def run(argv: list[str]) -> None:
+    flags, overrides = parse_flags(argv)
+    from etils import epath
+    workdir = epath.Path(flags.workdir)
+    if not flags.dry_run:
+        os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(workdir / 'compilation_cache'))
+    program, config = configure(flags.gin_file, overrides)
+    process = start_processes(flags)
+    if flags.dry_run:
+        print(config, flush=True)
+    else:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if process == 0:
+            (workdir / 'config.gin').write_text(config)
+    program(workdir=workdir, config=config, dry_run=flags.dry_run)
+
+
+def is_sentence(error: Exception) -> bool:
+    """Whether the text is meant for the user: a missing file, or a ValueError that our own code raises.
+
+    One out of a library or an operation (int('x'), a shape that does not fit) is a fault of the code.
+    """
+    if isinstance(error, FileNotFoundError):
+        return True
+    if not isinstance(error, ValueError):
+        return False
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    libraries = [sysconfig.get_path(name) + os.sep for name in ('stdlib', 'purelib', 'platlib')]
+    ours = os.path.dirname(os.path.abspath(__file__)) + os.sep
+    if not frame.filename.startswith(ours) and any(map(frame.filename.startswith, libraries)):
+        return False
+    return 'raise ' in linecache.getline(frame.filename, frame.lineno)
+
+
+def main() -> None:
+    argv = sys.argv[1:]
+    try:
+        run(argv)
+    except Exception as error:
+        if '--traceback' in argv or not is_sentence(error):
+            raise
+        # gin appends the names of the functions that it called.
+        message = str(error).split('\n  In call to configurable')[0]
+        print(f'error: {message}', file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on from here', file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+if __name__ == '__main__':
+    main()

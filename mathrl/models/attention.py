@@ -1,0 +1,81 @@
+"""Rotary positions and attention: packed rows, and outputs that share their prompt."""
+import jax
+import jax.numpy as jnp
+
+from mathrl.models.cache import PromptCache
+
+MASKED = -1e30   # finite, so that a row with nothing to see gives numbers that its weight of 0 removes
+
+
+def rotate(x_BTNH: jax.Array, positions_BT: jax.Array, base: float) -> jax.Array:
+    """Rotary embedding (Su et al. 2021) in the half-split layout of Llama's Hugging Face weights; any leading axes."""
+    half = x_BTNH.shape[-1] // 2
+    frequency_H = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle_BTH = positions_BT[..., None].astype(jnp.float32) * frequency_H.reshape((1,) * positions_BT.ndim + (-1,))
+    cos, sin = jnp.cos(angle_BTH)[..., None, :], jnp.sin(angle_BTH)[..., None, :]
+    first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
+    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return rotated.astype(x_BTNH.dtype)
+
+
+def attend(q_BTNH, k_BSKH, v_BSKH, mask_BTS) -> jax.Array:
+    """Softmax attention with grouped heads (N a multiple of K); mask True where position t may see s."""
+    B, T, N, H = q_BTNH.shape
+    K = k_BSKH.shape[2]
+    q_BKXH = _grouped_queries(q_BTNH, K)
+    scores_BKXS = jnp.einsum('bkxh,bksh->bkxs', q_BKXH, heads_first(k_BSKH), preferred_element_type=jnp.float32)
+    mask_BXS = jnp.tile(mask_BTS, (1, N // K, 1))
+    scores_BKXS = jnp.where(mask_BXS[:, None], scores_BKXS, MASKED)
+    weights_BKXS = jax.nn.softmax(scores_BKXS, axis=-1).astype(v_BSKH.dtype)
+    mixed_BKXH = jnp.einsum('bkxs,bksh->bkxh', weights_BKXS, heads_first(v_BSKH))
+    return jnp.transpose(mixed_BKXH.reshape(B, K, N // K, T, H), (0, 3, 1, 2, 4)).reshape(B, T, N, H)
+
+
+def _grouped_queries(q_BTNH, kv_heads: int) -> jax.Array:
+    """Scaled queries [B, K, R*T, H]: the R query heads that share a key head are rows of one product."""
+    B, T, N, H = q_BTNH.shape
+    q_BTKRH = q_BTNH.reshape(B, T, kv_heads, N // kv_heads, H) * H ** -0.5
+    return jnp.transpose(q_BTKRH, (0, 2, 3, 1, 4)).reshape(B, kv_heads, -1, H)
+
+
+def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_TS, prompt_k_QKSH, prompt_v_QKSH, prompt_mask_QS) -> jax.Array:
+    """Attention of G outputs of a question to their own tokens and to the prompt that they share -> [Q, G, T, N, H].
+
+    One softmax over both. The prompt's keys are read once for all outputs: a matrix product with G*T rows, not G of them.
+    Heads come before positions, as batched products want them (see heads_first).
+    mask_TS: which own positions s a position t sees; prompt_mask_QS: False on the prompt's padding.
+    """
+    Q, G, T, N, H = q_QGTNH.shape
+    K, S = prompt_k_QKSH.shape[1:3]
+    rows = (N // K) * T                                # R query heads share a key head: their positions are rows of one product
+    q_QKGRTH = jnp.transpose(q_QGTNH.reshape(Q, G, T, K, N // K, H) * H ** -0.5, (0, 3, 1, 4, 2, 5))
+    q_QKGXH = q_QKGRTH.reshape(Q, K, G, rows, H)
+    own_QKGXS = jnp.einsum('qkgxh,qkgsh->qkgxs', q_QKGXH, k_QKGSH, preferred_element_type=jnp.float32)
+    mask_XS = jnp.tile(mask_TS, (N // K, 1))
+    own_QKGXS = jnp.where(mask_XS[None, None, None], own_QKGXS, MASKED)
+    prompt_QKXS = jnp.einsum('qkxh,qksh->qkxs', q_QKGXH.reshape(Q, K, G * rows, H), prompt_k_QKSH,
+                             preferred_element_type=jnp.float32)
+    prompt_QKXS = jnp.where(prompt_mask_QS[:, None, None], prompt_QKXS, MASKED)
+    scores_QKGXS = jnp.concatenate([prompt_QKXS.reshape(Q, K, G, rows, S), own_QKGXS], axis=-1)
+    weights_QKGXS = jax.nn.softmax(scores_QKGXS, axis=-1).astype(v_QKGSH.dtype)
+    mixed_QKGXH = jnp.einsum('qkgxs,qkgsh->qkgxh', weights_QKGXS[..., S:], v_QKGSH)
+    prompt_QKXH = jnp.einsum('qkxs,qksh->qkxh', weights_QKGXS[..., :S].reshape(Q, K, G * rows, S), prompt_v_QKSH)
+    mixed_QKGRTH = (mixed_QKGXH + prompt_QKXH.reshape(mixed_QKGXH.shape)).reshape(Q, K, G, N // K, T, H)
+    return jnp.transpose(mixed_QKGRTH, (0, 2, 4, 1, 3, 5)).reshape(Q, G, T, N, H)
+
+
+def heads_first(x: jax.Array) -> jax.Array:
+    """[Q, S, K, H] -> [Q, K, S, H], and [Q, G, T, K, H] -> [Q, K, G, T, H]."""
+    return jnp.moveaxis(x, -2, 1)
+
+
+def packed_mask(segments_BT: jax.Array) -> jax.Array:
+    """mask_BTS of a packed row: causal, and within the example."""
+    T = segments_BT.shape[1]
+    causal_TT = jnp.arange(T)[:, None] >= jnp.arange(T)[None, :]
+    return (segments_BT[:, :, None] == segments_BT[:, None, :]) & causal_TT[None]
+
+
+def prompt_mask(prompts: PromptCache) -> jax.Array:
+    """mask_QS: False on the padding behind a prompt."""
+    return jnp.arange(prompts.keys_LQSKH.shape[2])[None, :] < prompts.length_Q[:, None]

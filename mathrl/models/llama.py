@@ -1,0 +1,198 @@
+"""The LLaMA architecture (pre-RMSNorm, SwiGLU, rotary positions, grouped heads, no biases), thin on flax linen.
+
+Axes: B batch, T query position, S key position, D model width, N query heads, K key-value heads, H head width, F MLP
+width, V vocabulary, L layers, Q questions, G outputs per question. An array's name ends in its axes; so does a
+parameter's, and scanned layers add a leading L. One stack of layers serves packed training, prefill, outputs and
+decoding: they differ in what attention sees, so attention is handed in.
+"""
+import dataclasses
+import math
+from typing import Any, Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mathrl.models import attention
+from mathrl.models.attention import heads_first
+from mathrl.models.cache import OutputCache, PromptCache
+from mathrl.sharding import constrain
+
+
+@dataclasses.dataclass(frozen=True)
+class LlamaConfig:
+    """Sizes of a model; the defaults are DeepSeekMath 7B's. dtypes by name: parameters and activations."""
+    vocab: int = 102400
+    width: int = 4096
+    layers: int = 30
+    heads: int = 32
+    kv_heads: int = 32
+    head_dim: int = 128
+    mlp_width: int = 11008
+    rope_base: float = 10000.0
+    norm_eps: float = 1e-6
+    param_dtype: str = 'float32'
+    dtype: str = 'float32'
+    remat: bool = False          # recompute each layer in the backward pass
+    unroll: int = 1              # layers per loop iteration: 1 compiles fastest, all of them runs fastest on CPU
+
+    def __post_init__(self):
+        if self.heads % self.kv_heads:
+            raise ValueError(f'kv_heads={self.kv_heads} does not divide heads={self.heads}')
+        if self.head_dim % 2:
+            raise ValueError(f'head_dim={self.head_dim} must be even, for rotary positions')
+
+
+def _normal(fan_in: int, scale: float = 1.0):
+    return nn.initializers.normal(scale * fan_in ** -0.5)
+
+
+def _rms_norm(x, scale_D, eps):
+    x32 = x.astype(jnp.float32)
+    normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
+    return normed.astype(x.dtype) * scale_D.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def _project(x, weight, contracted: int = 1, out_dtype=None):
+    """x [..., a] times weight [a, b] over the last `contracted` axes of x, as one product of two matrices.
+
+    XLA's CPU backend transposes the whole activation in the backward pass of a product with more leading axes.
+    """
+    leading, out = x.shape[:x.ndim - contracted], weight.shape[contracted:]
+    rows = math.prod(weight.shape[:contracted])
+    product = jnp.matmul(x.reshape(-1, rows), weight.reshape(rows, -1), preferred_element_type=out_dtype)
+    return product.reshape(leading + out)
+
+
+class Block(nn.Module):
+    """One layer. attend(q, k, v, kept) -> (mixed, keep): `kept` is this layer's share of a cache, `keep` what it adds."""
+    config: LlamaConfig
+    attend: Any
+    axes: str
+
+    @nn.compact
+    def __call__(self, h, positions, kept):
+        c, axes = self.config, self.axes
+        D, N, K, H, F = c.width, c.heads, c.kv_heads, c.head_dim, c.mlp_width
+        residual = (2 * c.layers) ** -0.5      # keeps the residual stream's variance flat in depth (GPT-2)
+
+        def param(name, init, *shape):
+            return self.param(name, init, shape, jnp.dtype(c.param_dtype)).astype(c.dtype)
+
+        x = _rms_norm(h, param('attention_norm_D', nn.initializers.ones, D), c.norm_eps)
+        q = _project(x, param('q_DNH', _normal(D), D, N, H))
+        k = _project(x, param('k_DKH', _normal(D), D, K, H))
+        v = _project(x, param('v_DKH', _normal(D), D, K, H))
+        q = attention.rotate(constrain(q, axes + 'NH'), positions, c.rope_base)
+        k = attention.rotate(constrain(k, axes + 'KH'), positions, c.rope_base)
+        mixed, keep = self.attend(q, k, v, kept)
+        h = h + _project(mixed, param('o_NHD', _normal(N * H, residual), N, H, D), contracted=2)
+        x = _rms_norm(constrain(h, axes + 'D'), param('mlp_norm_D', nn.initializers.ones, D), c.norm_eps)
+        gate = _project(x, param('gate_DF', _normal(D), D, F))
+        up = _project(x, param('up_DF', _normal(D), D, F))
+        x = constrain(nn.silu(gate) * up, axes + 'F')
+        h = h + _project(x, param('down_FD', _normal(F, residual), F, D))
+        return constrain(h, axes + 'D'), keep
+
+
+class Transformer(nn.Module):
+    """Token ids to final hidden states; the letters of the tokens' axes (BT, QS, QGT, QG) come as `axes`."""
+    config: LlamaConfig
+
+    @nn.compact
+    def __call__(self, tokens, positions, attend, axes, kept):
+        c = self.config
+        embed_VD = self.param('embed_VD', _normal(c.width), (c.vocab, c.width), jnp.dtype(c.param_dtype))
+        self.param('unembed_DV', _normal(c.width), (c.width, c.vocab), jnp.dtype(c.param_dtype))
+        h = constrain(embed_VD.astype(c.dtype)[tokens], axes + 'D')
+        block = nn.remat(Block, prevent_cse=False) if c.remat else Block
+        layers = nn.scan(block, variable_axes={'params': 0}, split_rngs={'params': True}, length=c.layers,
+                         in_axes=(nn.broadcast, 0), out_axes=0, unroll=c.unroll)
+        h, keep = layers(c, attend, axes, name='layers')(h, positions, kept)
+        return _rms_norm(h, self.param('norm_D', nn.initializers.ones, (c.width,), jnp.dtype(c.param_dtype)), c.norm_eps), keep
+
+
+@dataclasses.dataclass(frozen=True)
+class Llama:
+    """The model as pure functions of its parameters; hashable, so that it can be a static argument of jit."""
+    config: LlamaConfig
+
+    def init(self, key: jax.Array) -> dict:
+        """Fresh parameters: a plain dict of arrays."""
+        tokens_BT = jnp.zeros((1, 2), jnp.int32)
+        attend = _attend_packed(jnp.ones((1, 2), jnp.int32))
+        return Transformer(self.config).init(key, tokens_BT, tokens_BT, attend, 'BT', None)['params']
+
+    def _run(self, params, tokens, positions, attend, axes, kept=None):
+        return Transformer(self.config).apply({'params': params}, tokens, positions, attend, axes, kept)
+
+    def hidden(self, params, tokens_BT, segments_BT, positions_BT) -> jax.Array:
+        """h_BTD of packed rows: position t sees its own example up to t."""
+        return self._run(params, tokens_BT, positions_BT, _attend_packed(segments_BT), 'BT')[0]
+
+    def prefill(self, params, prompt_QS, length_Q) -> PromptCache:
+        """The cache of Q prompts padded on the right; the first length_Q columns are read, the rest is masked."""
+        positions_QS = jnp.broadcast_to(jnp.arange(prompt_QS.shape[1])[None], prompt_QS.shape)
+        mask_QTS = attention.packed_mask(jnp.ones_like(prompt_QS))     # causal alone: padding stands behind the prompt
+
+        def attend(q_QSNH, k_QSKH, v_QSKH, kept):
+            return attention.attend(q_QSNH, k_QSKH, v_QSKH, mask_QTS), (k_QSKH, v_QSKH)
+        _, (keys, values) = self._run(params, prompt_QS, positions_QS, attend, 'QS')
+        return PromptCache(keys, values, length_Q)
+
+    def outputs_hidden(self, params, tokens_QGT, prompts: PromptCache) -> jax.Array:
+        """h_QGTD of G outputs behind each prompt, all at once (training): the prompt is not computed again."""
+        T = tokens_QGT.shape[2]
+        mask_TS = jnp.arange(T)[:, None] >= jnp.arange(T)[None, :]
+        prompt_mask_QS = attention.prompt_mask(prompts)
+
+        def attend(q_QGTNH, k_QGTKH, v_QGTKH, prompt_kv):
+            own = heads_first(k_QGTKH), heads_first(v_QGTKH)
+            prompt = map(heads_first, prompt_kv)
+            return attention.attend_with_prompt(q_QGTNH, *own, mask_TS, *prompt, prompt_mask_QS), None
+        positions_QGT = prompts.length_Q[:, None, None] + jnp.arange(T)[None, None, :]
+        positions_QGT = jnp.broadcast_to(positions_QGT, tokens_QGT.shape)
+        kept = (prompts.keys_LQSKH, prompts.values_LQSKH)
+        return self._run(params, tokens_QGT, positions_QGT, attend, 'QGT', kept)[0]
+
+    def decoder(self, params, prompts: PromptCache) -> Callable:
+        """step(tokens_QG, cache) -> (h_QGD that predicts the next token, the cache with this one in it).
+
+        What does not change from token to token is computed here, outside the loop that calls step; the layers are
+        unrolled, so that each one's weights and cache are arrays of their own.
+        """
+        c = self.config
+        layers = [jax.tree.map(lambda x: x[layer], params['layers']) for layer in range(c.layers)]
+        prompt_kv = [(heads_first(keys), heads_first(values)) for keys, values in zip(prompts.keys_LQSKH, prompts.values_LQSKH)]
+        prompt_mask_QS = attention.prompt_mask(prompts)
+
+        def step(tokens_QG, cache: OutputCache):
+            mask_1S = (jnp.arange(cache.keys_QKGTH[0].shape[3]) <= cache.length)[None]
+            write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, heads_first(new), cache.length, axis=3)
+
+            def attend(q_QG1NH, k_QG1KH, v_QG1KH, kept):
+                keys_QKGTH, values_QKGTH = write(kept[0], k_QG1KH), write(kept[1], v_QG1KH)
+                mixed = attention.attend_with_prompt(q_QG1NH, keys_QKGTH, values_QKGTH, mask_1S, *kept[2:], prompt_mask_QS)
+                return mixed, (keys_QKGTH, values_QKGTH)
+            h_QG1D = constrain(params['embed_VD'].astype(c.dtype)[tokens_QG[:, :, None]], 'QGTD')
+            positions_QG1 = jnp.broadcast_to((prompts.length_Q + cache.length)[:, None, None], h_QG1D.shape[:3])
+            written = []
+            for layer, own, prompt in zip(layers, zip(cache.keys_QKGTH, cache.values_QKGTH), prompt_kv):
+                h_QG1D, keep = Block(c, attend, 'QGT').apply({'params': layer}, h_QG1D, positions_QG1, own + prompt)
+                written.append(keep)
+            keys, values = zip(*written)
+            h_QGD = _rms_norm(h_QG1D[:, :, 0], params['norm_D'], c.norm_eps)
+            return h_QGD, OutputCache(keys, values, cache.length + 1)
+        return step
+
+    def logits(self, params, h) -> jax.Array:
+        """Float32 logits [..., V] of hidden states [..., D]."""
+        return _project(h, params['unembed_DV'].astype(h.dtype), out_dtype=jnp.float32)
+
+
+def _attend_packed(segments_BT):
+    mask_BTS = attention.packed_mask(segments_BT)
+
+    def attend(q_BTNH, k_BTKH, v_BTKH, kept):
+        return attention.attend(q_BTNH, k_BTKH, v_BTKH, mask_BTS), None
+    return attend

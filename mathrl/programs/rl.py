@@ -1,0 +1,99 @@
+"""Reinforcement learning: outputs sampled from the policy, rewarded, and one update a step (GRPO, DeepSeekMath section 4)."""
+from typing import Callable
+
+import jax
+import numpy as np
+from etils import epath
+
+from mathrl import sharding
+from mathrl.checkpoint import Checkpoints
+from mathrl.evaluation.evaluator import answer
+from mathrl.models.llama import Llama
+from mathrl.problems import prompts as problem_prompts
+from mathrl.problems.types import read_problems
+from mathrl.problems.verdict import grade
+from mathrl.programs import trained_model
+from mathrl.rl.rewards import outcome_experience
+from mathrl.rl.step import policy_step
+from mathrl.rl.types import Algorithm
+from mathrl.sampling.filters import Sampling
+from mathrl.sampling.rollout import pad_prompts, prompt_width, sample_jit
+from mathrl.train.loop import Schedule, fit, resume
+
+
+def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algorithm, normalisation: Callable, optimizer,
+        schedule: Schedule, sampling: Sampling, questions: int, group_size: int, max_tokens: int, micro_batches: int = 1,
+        templates: problem_prompts.Templates = problem_prompts.Templates(), seed: int = 0, heldout: str = '',
+        heldout_questions: int = 256, heldout_every: int = 20, config: str = '', dry_run: bool = False) -> None:
+    """Trains the model in the folder `model` on problems (JSONL), group_size outputs for each of `questions` a step.
+
+    The reference is the model as it was. heldout: problems whose sampled accuracy is logged every heldout_every steps.
+    """
+    # ---- the model, the reference, the problems
+    model_config, tokenizer = trained_model.open_config(model)
+    llama = Llama(model_config)
+    _check_sizes(questions, group_size, micro_batches, sharding.batch_devices(mesh))
+    if dry_run:
+        print(trained_model.parameter_table(llama, mesh))
+        print(f'rl: {schedule.steps} steps of {questions} questions x {group_size} outputs from {problems}, starting at {model}')
+        return
+    train_set = _Prompts(problems, tokenizer, templates)
+    if len(train_set.problems) < questions:
+        raise ValueError(f'{problems} holds {len(train_set.problems)} problems; a step wants {questions} different ones')
+    heldout_set = _Prompts(heldout, tokenizer, templates, heldout_questions) if heldout else None
+    trained_model.begin(workdir, llama.config, tokenizer)
+
+    # ---- one step: sample, reward, update
+    def advance(state, step):
+        rows = train_set.rows(seed, step, questions)
+        chosen = [train_set.problems[row] for row in rows]
+        prompt_QS, length_Q = pad_prompts([train_set.prompts[row] for row in rows], train_set.width, tokenizer.pad_id)
+        rollouts = sample_jit(state.params, sharding.place(mesh, prompt_QS, 'QS'), sharding.place(mesh, length_Q, 'Q'),
+                              jax.random.fold_in(key, step), sharding.place(mesh, np.arange(questions, dtype=np.int32), 'Q'),
+                              model=llama, outputs=group_size, max_tokens=max_tokens, sampling=sampling,
+                              eos_id=tokenizer.eos_id)
+        experience = outcome_experience(rollouts, chosen, algorithm.reward, tokenizer)
+        state, metrics = policy_step(state, reference, experience, model=llama, optimizer=optimizer,
+                                     coefficient=algorithm.coefficient, normalisation=normalisation,
+                                     micro_batches=micro_batches)
+        if heldout_set and ((step + 1) % heldout_every == 0 or step == 0):
+            metrics['accuracy'] = heldout_accuracy(state.params)
+        return state, metrics, questions * group_size * max_tokens
+
+    def heldout_accuracy(params):
+        graded = answer(llama, params, tokenizer, mesh, heldout_set.problems, heldout_set.prompts, grade, samples=1,
+                        sampling=sampling, max_tokens=max_tokens, seed=seed, width=heldout_set.width, batch=questions)
+        return np.mean([outputs[0].correct for outputs in graded])
+
+    # ---- from the last checkpoint, or from the start
+    with jax.set_mesh(mesh):
+        reference = trained_model.open_params(model, llama, mesh)
+        state = trained_model.fresh_state(trained_model.open_params(model, llama, mesh), optimizer, mesh)
+        extra = {'reference': reference, 'random': {'key': jax.random.key_data(jax.random.key(seed))}}
+        state, extra = resume(workdir, state, extra)
+        reference, key = extra['reference'], jax.random.wrap_key_data(extra['random']['key'])
+        fit('rl', workdir, state, advance, schedule, extra=extra, meta={'config': config, 'model': 'model.json'},
+            shown=('reward', 'kl', 'length'))
+
+
+class _Prompts:
+    """Problems with their prompts' tokens."""
+
+    def __init__(self, path: str, tokenizer, templates, limit: int | None = None):
+        self.problems = read_problems(path)[:limit]
+        self.prompts = [tokenizer.encode(problem_prompts.prompt(problem.problem, templates)) for problem in self.problems]
+        self.width = prompt_width(self.prompts)
+
+    def rows(self, seed: int, step: int, count: int) -> np.ndarray:
+        """Which problems a step takes: whole passes, each in an order of its own."""
+        per_pass = len(self.problems) // count
+        order = np.random.default_rng((seed, step // per_pass)).permutation(len(self.problems))
+        return order[step % per_pass * count:][:count]
+
+
+def _check_sizes(questions: int, group_size: int, micro_batches: int, devices: int) -> None:
+    if group_size < 2:
+        raise ValueError(f'group_size={group_size}: advantages are relative to a group, which needs at least 2 outputs')
+    if questions * group_size % (micro_batches * devices):
+        raise ValueError(f'{questions} questions x {group_size} outputs do not divide into {micro_batches} micro-batches '
+                         f'over {devices} devices')

@@ -1,0 +1,144 @@
+"""The HTML around a report: escaping, the document, its style. Nothing is fetched, and no script runs."""
+import html
+import re
+
+# Forbidden in XML, or dropped by browsers: control characters and halves of surrogate pairs.
+_UNPRINTABLE = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]')
+
+
+def escape(text: object) -> str:
+    """Text for an element or a quoted attribute: <, >, &, quotes escaped; the unprintable becomes U+FFFD."""
+    return html.escape(_UNPRINTABLE.sub('\ufffd', str(text)))
+
+
+def document(title: str, body: str) -> str:
+    """A whole page that is well-formed XML too. The content policy lets a browser run and fetch nothing."""
+    return f'''<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<meta name="color-scheme" content="light dark"/>
+<title>{escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+'''
+
+
+STYLE = '''
+:root {
+  --page: #faf9f6; --card: #ffffff; --ink: #1c2024; --soft: #59616b; --line: #dedbd3; --hair: #ebe8e1;
+  --before: #a65a0e; --after: #0b6a85; --plain: #55606e; --right: #1b7443; --wrong: #b3322a;
+  --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial,
+    "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif;
+  --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #14171a; --card: #1b1f23; --ink: #e8e6e1; --soft: #a0a8b1; --line: #343a41; --hair: #272c31;
+    --before: #e6a356; --after: #5fc0de; --plain: #a9b4c0; --right: #63cf93; --wrong: #f28b82;
+  }
+}
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 var(--sans); }
+main { max-width: 1152px; margin: 0 auto; padding: 40px 24px 64px; }
+h1 { font-size: 32px; line-height: 1.15; letter-spacing: -.02em; margin: 0 0 12px; font-weight: 680; }
+h2 { font-size: 20px; letter-spacing: -.01em; margin: 48px 0 4px; padding-top: 14px; font-weight: 650;
+  border-top: 1px solid var(--line); }
+h3 { font-size: 15px; margin: 0; font-weight: 620; color: var(--ink); }
+p { margin: 0; max-width: 46em; }
+.lede { font-size: 18px; line-height: 1.5; max-width: 52em; }
+.note, .facts { color: var(--soft); font-size: 14px; line-height: 1.45; max-width: 64em; }
+.facts { margin-top: 8px; }
+.before { color: var(--before); } .after { color: var(--after); } .plain { color: var(--plain); }
+.right { color: var(--right); } .wrong { color: var(--wrong); }
+b { font-weight: 640; }
+.key { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 6px;
+  border: 2px solid currentColor; }
+.key.after { background: currentColor; }
+
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(250px, 100%), 1fr)); gap: 16px;
+  margin: 28px 0 0; }
+.tile, .chart, .sample { background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
+.tile { padding: 16px 18px 12px; min-width: 0; }
+.figure { font-variant-numeric: tabular-nums; margin: 10px 0 8px; }
+.figure strong { display: block; font-size: 34px; line-height: 1.1; letter-spacing: -.02em; font-weight: 660; }
+.figure small { display: block; font-size: 13.5px; color: var(--soft); }
+.figure span { display: block; font-size: 14px; }
+.languages { padding-top: 7px; border-top: 1px solid var(--hair); font-size: 13.5px; color: var(--soft);
+  font-variant-numeric: tabular-nums; }
+.languages div { display: flex; flex-wrap: wrap; justify-content: space-between; column-gap: 8px; }
+
+svg { display: block; width: 100%; height: auto; overflow: visible; }
+svg text { font: 11px var(--sans); fill: var(--soft); font-variant-numeric: tabular-nums; }
+svg text.last { font-size: 12px; font-weight: 640; fill: currentColor; }
+svg .grid { stroke: var(--hair); stroke-width: 1; }
+svg .axis { stroke: var(--line); stroke-width: 1; }
+svg .raw { stroke: currentColor; stroke-width: 1; opacity: .3; fill: none; stroke-linejoin: round; }
+svg .curve { stroke: currentColor; stroke-width: 1.9; fill: none; stroke-linejoin: round;
+  stroke-linecap: round; }
+svg .dot { fill: currentColor; }
+svg .ring { fill: var(--card); stroke: currentColor; stroke-width: 2; }
+svg .whisker { stroke: currentColor; stroke-width: 5; opacity: .28; stroke-linecap: round; }
+svg .change { stroke: var(--soft); stroke-width: 1.5; }
+
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 16px;
+  margin-top: 16px; }
+.chart { margin: 0; padding: 14px 14px 10px 16px; }
+.chart .note { font-size: 13px; min-height: 1.45em; margin-bottom: 8px; }
+.none { color: var(--soft); font-size: 14px; padding: 48px 0; text-align: center; }
+
+.scroll { overflow-x: auto; margin-top: 14px; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 15px; }
+th { text-align: left; font-weight: 600; }
+thead th { font-size: 13px; color: var(--soft); border-bottom: 1px solid var(--line); padding: 6px 12px 6px 0; }
+tbody th { font-weight: 500; }
+td, tbody th { padding: 6px 12px 6px 0; border-bottom: 1px solid var(--hair); vertical-align: middle; }
+table.small { max-width: 520px; }
+tr.first td, tr.first th { border-top: 1px solid var(--line); }
+tr.first th { font-weight: 640; }
+tr.part th { padding-left: 14px; color: var(--soft); }
+td.number, th.number { text-align: right; white-space: nowrap; }
+td small { color: var(--soft); font-size: 12.5px; margin-left: 6px; display: inline-block; min-width: 84px; }
+td.picture, th.picture { width: 34%; padding-right: 0; padding-left: 12px; }
+th.picture span { display: flex; justify-content: space-between; font-weight: 400; font-size: 12px; }
+
+.samples { display: grid; gap: 16px; margin-top: 16px; }
+.sample { padding: 14px 18px 16px; min-width: 0; }
+h1, h2, h3, p, summary, .sample { overflow-wrap: anywhere; }
+.sample header { display: flex; flex-wrap: wrap; gap: 4px 14px; justify-content: space-between; }
+.problem { font-size: 16px; margin: 4px 0 12px; }
+.problem, .text { white-space: pre-wrap; unicode-bidi: isolate; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); gap: 14px 20px; }
+.output { border-left: 3px solid currentColor; padding-left: 12px; min-width: 0; }
+.output .head { display: flex; flex-wrap: wrap; gap: 2px 10px; align-items: baseline; font-size: 14px; }
+.text { color: var(--ink); font: 13.5px/1.55 var(--mono); margin-top: 6px; }
+
+.times { margin-top: 16px; max-width: 720px; }
+.times td:first-child { width: 1%; white-space: nowrap; padding-right: 20px; }
+.times td:last-child { width: 70%; }
+.times .bar { display: block; height: 10px; border-radius: 2px; background: var(--plain); min-width: 1px; }
+details { margin-top: 14px; }
+summary { cursor: pointer; font-weight: 600; font-size: 15px; }
+summary:focus-visible { outline: 2px solid var(--after); outline-offset: 3px; }
+pre { font: 12.5px/1.55 var(--mono); background: var(--card); border: 1px solid var(--line); border-radius: 6px;
+  padding: 12px 14px; overflow-x: auto; margin: 10px 0 0; }
+@media (max-width: 700px) {
+  main { padding: 24px 16px 48px; }
+  h1 { font-size: 26px; } .lede { font-size: 17px; }
+  .tiles { grid-template-columns: 1fr 1fr; gap: 10px; }
+  .tile { padding: 12px 12px 10px; }
+  .figure strong { font-size: 28px; }
+  td.picture, th.picture { display: none; }
+  td small { display: block; margin: 0; min-width: 0; }
+  td, tbody th { padding-right: 8px; }
+}
+'''

@@ -1,0 +1,94 @@
+"""policy_step: the whole update of GRPO in one compiled program.
+
+Reference and policy log-probs, group-relative advantages, the KL penalty, the gradient coefficient, micro-batches and
+AdamW. The prompt is computed once a question and shared by its outputs, in the policy and in the reference.
+"""
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mathrl import sharding
+from mathrl.rl import advantages, coefficients, kl
+from mathrl.rl.types import Experience, Sample
+from mathrl.train.losses import entropies, token_logps
+from mathrl.train.state import TrainState
+from mathrl.train.step import apply_gradients, split, summed_gradients
+
+
+def output_logps(model, params, rollouts) -> tuple[jax.Array, jax.Array]:
+    """(log-probs, logits) of the output tokens: [Q, G, T] float32, [Q, G, T, V].
+
+    A row of an output starts with the prompt's last token, so that position t predicts token t; the prompt's other
+    tokens are computed once, as a cache that gradients flow through.
+    """
+    prompts = model.prefill(params, rollouts.prompt_QS, rollouts.prompt_length_Q - 1)
+    inputs_QGT = shifted_inputs(rollouts)
+    logits_QGTV = model.logits(params, model.outputs_hidden(params, inputs_QGT, prompts))
+    return token_logps(logits_QGTV, rollouts.tokens_QGT), logits_QGTV
+
+
+def shifted_inputs(rollouts) -> jax.Array:
+    """What the model reads at each position: the prompt's last token, then the output without its last."""
+    Q, G, _ = rollouts.tokens_QGT.shape
+    last_Q1 = jnp.take_along_axis(rollouts.prompt_QS, rollouts.prompt_length_Q[:, None] - 1, axis=1)
+    first_QG1 = jnp.broadcast_to(last_Q1[:, :, None], (Q, G, 1))
+    return jnp.concatenate([first_QG1, rollouts.tokens_QGT[:, :, :-1]], axis=2)
+
+
+def split_groups(tree, parts: int):
+    """Cuts [Q, ...] leaves into [parts, Q', ...]: questions first; past one question a part, their outputs (axis G).
+
+    A part with some of a question's outputs carries that question's prompt along.
+    """
+    Q, G = next(leaf.shape[:2] for leaf in jax.tree.leaves(tree) if leaf.ndim == 3)
+    by_question = math.gcd(Q, parts)
+    by_output = parts // by_question
+    if G % by_output:
+        raise ValueError(f'{parts} micro-batches do not divide {Q} questions x {G} outputs')
+    tree = split(tree, by_question)
+
+    def cut_outputs(path, x):
+        if sharding.path_text(path).endswith(('_QGT', '_QG')) or x.ndim == 4:
+            x = jnp.moveaxis(x.reshape(x.shape[:2] + (by_output, G // by_output) + x.shape[3:]), 2, 1)
+        else:
+            x = jnp.repeat(x[:, None], by_output, axis=1)
+        return x.reshape((parts,) + x.shape[2:])
+    return jax.tree_util.tree_map_with_path(cut_outputs, tree)
+
+
+@functools.partial(jax.jit, donate_argnames='state',
+                   static_argnames=('model', 'optimizer', 'coefficient', 'normalisation', 'micro_batches', 'clip'))
+def policy_step(state: TrainState, ref_params, experience: Experience, *, model, optimizer, coefficient, normalisation,
+                micro_batches: int = 1, clip: float = 0.2):
+    """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it."""
+    experience = jax.tree.map(lambda x: sharding.constrain(x, 'QGT'[:x.ndim]), experience)
+    rollouts = experience.rollouts
+    trained_QGT = rollouts.trained_QGT.astype(jnp.float32)
+    sample = Sample(advantages_QGT=advantages.group_advantages(experience.rewards_QGT, experience.step_ends_QGT),
+                    old_logps_QGT=experience.old_logps_QGT)
+    weights_QGT = normalisation(trained_QGT)
+
+    def loss(params, part):
+        rollouts, sample, weights_QGT, shares_QGT = part
+        ref_logps_QGT = jax.lax.stop_gradient(output_logps(model, ref_params, rollouts)[0])
+        logps_QGT, logits_QGTV = output_logps(model, params, rollouts)
+        fixed_QGT = jax.lax.stop_gradient(logps_QGT)
+        gc_QGT, objective_QGT = coefficient(fixed_QGT, ref_logps_QGT, sample)
+        ratio_QGT = jnp.exp(fixed_QGT - sample.old_logps_QGT)
+        metrics = {
+            'loss': -jnp.sum(objective_QGT * weights_QGT),
+            'kl': jnp.sum(kl.k3(fixed_QGT, ref_logps_QGT) * shares_QGT),
+            'ratio': jnp.sum(ratio_QGT * shares_QGT),
+            'clip_share': jnp.sum(coefficients.is_clipped(ratio_QGT, sample.advantages_QGT, clip) * shares_QGT),
+            'entropy': jnp.sum(jax.lax.stop_gradient(entropies(logits_QGTV)) * shares_QGT),
+        }
+        return -jnp.sum(gc_QGT * logps_QGT * weights_QGT), metrics
+    shares_QGT = trained_QGT / jnp.maximum(trained_QGT.sum(), 1.0)      # metrics are means over trained tokens
+    parts = split_groups((rollouts, sample, weights_QGT, shares_QGT), micro_batches)
+    grads, (_, metrics) = summed_gradients(loss, state.params, parts, micro_batches)
+    metrics['grad_norm'] = optax.global_norm(grads)
+    metrics['all_equal'] = jnp.mean(advantages.all_equal(experience.rewards_QGT, experience.step_ends_QGT))
+    return apply_gradients(state, grads, optimizer), metrics

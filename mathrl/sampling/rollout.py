@@ -1,0 +1,61 @@
+"""Groups of outputs for a batch of prompts, as the arrays that an update reads."""
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mathrl.sampling.decode import decode, output_keys
+from mathrl.sampling.filters import Sampling
+from mathrl.sharding import constrain
+
+
+@flax.struct.dataclass
+class Rollouts:
+    """G outputs of each of Q questions, padded on the right.
+
+    trained_QGT is 1 on what the model wrote, end token included. sampler_logps_QGT belong to the distribution that was
+    sampled (after temperature, top-k, top-p), policy_logps_QGT to the plain policy; they agree at temperature 1.
+    """
+    prompt_QS: jax.Array
+    prompt_length_Q: jax.Array
+    tokens_QGT: jax.Array
+    length_QG: jax.Array
+    trained_QGT: jax.Array
+    sampler_logps_QGT: jax.Array
+    policy_logps_QGT: jax.Array
+
+
+def pad_prompts(prompts: list[list[int]], width: int, pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token lists -> (prompt_QS padded on the right to `width`, prompt_length_Q)."""
+    longest = max(len(prompt) for prompt in prompts)
+    if longest > width or min(len(prompt) for prompt in prompts) == 0:
+        raise ValueError(f'prompts must have 1 to {width} tokens; the longest has {longest}')
+    prompt_QS = np.full((len(prompts), width), pad_id, np.int32)
+    for row, prompt in zip(prompt_QS, prompts):
+        row[:len(prompt)] = prompt
+    return prompt_QS, np.array([len(prompt) for prompt in prompts], np.int32)
+
+
+def prompt_width(prompts: list[list[int]], multiple: int = 8) -> int:
+    """The longest prompt's length, rounded up, so that one compiled shape serves the run."""
+    return -(-max(len(prompt) for prompt in prompts) // multiple) * multiple
+
+
+def sample(params, prompt_QS, prompt_length_Q, key, question_Q, *, model, outputs: int, max_tokens: int,
+           sampling: Sampling, eos_id: int) -> Rollouts:
+    """Samples the groups; traceable. question_Q numbers the questions for their random keys."""
+    keys_QG = output_keys(key, question_Q, outputs)
+    result = decode(params, prompt_QS, prompt_length_Q, keys_QG, model=model, outputs=outputs, max_tokens=max_tokens,
+                    sampling=sampling, eos_id=eos_id)
+    result = {name: constrain(x, name.rsplit('_', 1)[-1]) for name, x in result.items()}
+    trained_QGT = jnp.arange(max_tokens)[None, None, :] < result['length_QG'][:, :, None]
+    return Rollouts(prompt_QS=prompt_QS, prompt_length_Q=prompt_length_Q, trained_QGT=trained_QGT.astype(jnp.int32), **result)
+
+
+sample_jit = jax.jit(sample, static_argnames=('model', 'outputs', 'max_tokens', 'sampling', 'eos_id'))
+
+
+def written(tokens_T: np.ndarray, eos_id: int) -> tuple[list[int], bool]:
+    """(the output's tokens without its end token, whether it ended): what a person reads of a row of tokens_QGT."""
+    ends = np.flatnonzero(tokens_T == eos_id)
+    return (tokens_T[:ends[0]].tolist(), True) if len(ends) else (tokens_T.tolist(), False)

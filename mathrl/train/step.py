@@ -1,0 +1,54 @@
+"""One compiled update: micro-batch scan, gradient, clipping, AdamW. The loss never depends on how the batch is cut."""
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mathrl.train.losses import lm_loss
+from mathrl.train.state import LMBatch, TrainState
+
+
+def split(tree, parts: int):
+    """Cuts the leading axis of every leaf into [parts, size / parts]; rows are dealt out, so each part spans all devices."""
+    def cut(x):
+        if x.shape[0] % parts:
+            raise ValueError(f'{parts} micro-batches do not divide {x.shape[0]} rows')
+        return jnp.swapaxes(x.reshape((x.shape[0] // parts, parts) + x.shape[1:]), 0, 1)
+    return jax.tree.map(cut, tree)
+
+
+def summed_gradients(loss, params, parts, count: int):
+    """Sum of loss(params, part)'s gradients over the parts (leading axis `count`), and of its auxiliary values.
+
+    loss returns (scalar, auxiliary pytree); each part's loss is its share of the whole batch's, so sums are exact.
+    """
+    gradient = jax.value_and_grad(loss, has_aux=True)
+    if count == 1:
+        (value, aux), grads = gradient(params, jax.tree.map(lambda x: x[0], parts))
+        return grads, (value, aux)
+
+    def add(total, part):
+        (value, aux), grads = gradient(params, part)
+        return jax.tree.map(jnp.add, total, (grads, (value, aux))), None
+    shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts))
+    (value, aux), grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total, _ = jax.lax.scan(add, (grads, (value, aux)), parts)
+    return total
+
+
+def apply_gradients(state: TrainState, grads, optimizer) -> TrainState:
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    return TrainState(step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state)
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'optimizer', 'micro_batches'), donate_argnames='state')
+def train_step(state: TrainState, batch: LMBatch, *, model, optimizer, micro_batches: int = 1):
+    """One update on the mean loss per weighted token -> (state, metrics)."""
+    weight = jnp.sum(batch.weights_BT)
+
+    def loss(params, part):
+        return lm_loss(model, params, part, jnp.maximum(weight, 1.0)), {}
+    grads, (value, _) = summed_gradients(loss, state.params, split(batch, micro_batches), micro_batches)
+    metrics = {'loss': value, 'grad_norm': optax.global_norm(grads), 'tokens': weight}
+    return apply_gradients(state, grads, optimizer), metrics

@@ -1,0 +1,29 @@
+"""Eight CPU devices for every test, strict rank promotion, and the folder of shared data."""
+
+import os
+import pathlib
+
+# Read by jax when it starts, so before any test imports it.
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+
+import jax
+import pytest
+
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='session')
+def repository() -> pathlib.Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope='session')
+def shared() -> pathlib.Path:
+    """The folder ../shared beside the repository, which holds data that is not part of it."""
+    folder = REPOSITORY.parent / 'shared'
+    if not folder.is_dir():
+        pytest.skip(f'needs the shared data in {folder}, which is not there')
+    return folder
