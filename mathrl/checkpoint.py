@@ -40,18 +40,20 @@ class Checkpoints:
 
     def restore(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
         """The trees of a step, laid out as `wanted` says (ShapeDtypeStructs with shardings); each leaf's digest is checked."""
+        where, steps = f'checkpoint {self._folder / str(step)}', f'steps here: {self._manager.all_steps()}'
         args = ocp.args.Composite(**{name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()})
         try:
+            digests = self.meta(step)['digests']
+            _refuse_other_leaves(wanted, digests)
             trees = dict(self._manager.restore(step, args=args))
-        except (ValueError, KeyError, FileNotFoundError) as error:
-            raise ValueError(f'checkpoint {self._folder / str(step)} does not hold what this run wants ({", ".join(wanted)}): '
-                             f'{str(error).splitlines()[0]}') from error
-        digests = self.meta(step)['digests']
+        except Exception as error:      # TensorStore's reading errors come as bare Exceptions of many lines
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(f'{where} cannot be restored ({", ".join(wanted)}): {reason}; {steps}') from error
         for name, tree in trees.items():
-            broken = [leaf for leaf, digest in tree_digests(tree).items() if digests[name].get(leaf) != digest]
+            broken = [leaf for leaf, digest in tree_digests(tree).items() if digests[name][leaf] != digest]
             if broken:
-                raise ValueError(f'checkpoint {self._folder / str(step)}: {name}/{broken[0]} is not what was saved (its digest '
-                                 f'differs, {len(broken)} of {len(digests[name])} leaves do); steps here: {self._manager.all_steps()}')
+                raise ValueError(f'{where}: {name}/{broken[0]} is not what was saved (its digest differs, '
+                                 f'{len(broken)} of {len(digests[name])} leaves do); {steps}')
         return trees
 
     def close(self) -> None:
@@ -86,6 +88,16 @@ def _digest(x: jax.Array) -> jax.Array:
     mixed = (bits ^ (index * np.uint32(0x9E3779B1))) * np.uint32(0x85EBCA6B)
     mixed = (mixed ^ (mixed >> 13)) * np.uint32(0xC2B2AE35)
     return jnp.sum(mixed ^ (mixed >> 16), dtype=jnp.uint32)
+
+
+def _refuse_other_leaves(wanted: dict[str, Any], saved: dict[str, dict]) -> None:
+    """Raises where a wanted tree was not saved, or with other leaves; Orbax's own words do not name the leaf."""
+    for name, tree in wanted.items():
+        if name not in saved:
+            raise ValueError(f'{name} was not saved; there are: {", ".join(saved)}')
+        leaves = {path_text(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]}
+        for leaf in sorted(leaves ^ set(saved[name])):
+            raise ValueError(f'{name}/{leaf} is {"wanted but was not saved" if leaf in leaves else "saved but not wanted"}')
 
 
 def shapes_like(tree) -> Any:

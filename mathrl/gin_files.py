@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util  # Without it, gin-config 0.5.0 crashes on a missing include.
+import pprint
 import re
 import tokenize
 from typing import Any, Callable, Iterator
@@ -69,9 +70,8 @@ class Config:
 
     macros: dict[str, Binding] = dataclasses.field(default_factory=dict)
     bindings: dict[tuple[str, Any, str], Binding] = dataclasses.field(default_factory=dict)
-    # By imported name, over all files: the module, and the import statement.
-    symbols: dict[str, Any] = dataclasses.field(default_factory=dict)
-    imports: dict[str, str] = dataclasses.field(default_factory=dict)
+    symbols: dict[str, Any] = dataclasses.field(default_factory=dict)  # imported name -> module
+    imports: set[str] = dataclasses.field(default_factory=set)  # import statements
 
     def add(self, binding: Binding) -> None:
         if binding.target is None:
@@ -110,10 +110,23 @@ def load(files: list[str], overrides: list[str], config: Config) -> tuple[Callab
     gin.clear_config()
     gin.config.register_file_reader(_open, _is_file)
     # The overrides are a text of their own to gin, with no imports unless they are repeated.
-    imports = ['from __gin__ import dynamic_registration', *config.imports.values()]
     assignments = [' = '.join(override.split('=', 1)) for override in overrides]
-    gin.parse_config_files_and_bindings(files, imports + assignments)
-    return gin.get_configurable('PROGRAM/gin.macro')(), gin.config_str(max_line_length=100)
+    gin.parse_config_files_and_bindings(files, [*_import_lines(config), *assignments])
+    return gin.get_configurable('PROGRAM/gin.macro')(), _text(config)
+
+
+def _text(config: Config) -> str:
+    """The configuration as one gin file. gin.config_str would sort the keys of dicts."""
+    blocks = [_import_lines(config)]
+    for bindings in (config.macros, config.bindings):
+        ordered = sorted(bindings.values(), key=lambda binding: binding.name)
+        blocks.append([f'{binding.name} = {pprint.pformat(binding.value, width=100, sort_dicts=False)}'
+                       for binding in ordered])
+    return '\n\n'.join('\n'.join(block) for block in blocks if block) + '\n'
+
+
+def _import_lines(config: Config) -> list[str]:
+    return ['from __gin__ import dynamic_registration', *sorted(config.imports)]
 
 
 def _open(path: str):
@@ -186,12 +199,20 @@ def _read_file(path: str, place: str, config: Config, parents: tuple[str, ...]) 
                 if not dynamic:
                     raise ValueError(f'{place}: `from __gin__ import dynamic_registration` must stand before '
                                      'the first import.')
-                symbols[statement.bound_name()] = _module(statement, place)
-                config.imports[statement.bound_name()] = statement.format()
+                _import(statement, place, symbols, config)
             case config_parser.BindingStatement():
                 comment = lines[line - 1].partition(' #')[2].strip()
                 config.add(_binding(statement, symbols, place, comment))
-    config.symbols.update(symbols)
+
+
+def _import(statement, place: str, symbols: dict[str, Any], config: Config) -> None:
+    name, module = statement.bound_name(), _module(statement, place)
+    # The command line and config.gin see the imports of all files at once.
+    if config.symbols.setdefault(name, module) is not module:
+        raise ValueError(f'{place}: {name} is {config.symbols[name].__name__} in another gin file: write '
+                         f'`{statement.format()} as another_name`.')
+    symbols[name] = module
+    config.imports.add(statement.format())
 
 
 def _read_override(override: str, config: Config) -> None:
@@ -259,8 +280,8 @@ def _with_targets(value: Any, symbols: dict[str, Any], place: str) -> Any:
 def _target(selector: str, symbols: dict[str, Any], place: str) -> Callable[..., Any]:
     root, *path = selector.split('.')
     if root not in symbols:
-        raise ValueError(f"{place}: '{root}' is not imported{nearest(root, symbols)}; "
-                         f'imported are: {listed(symbols)}.')
+        raise ValueError(f"{place}: '{root}' is not imported{nearest(root, symbols)}; this file imports: "
+                         f'{listed(symbols)} (what an included file imports does not count).')
     found, name = symbols[root], root
     for part in path:
         if not hasattr(found, part):

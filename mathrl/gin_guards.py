@@ -1,7 +1,7 @@
 """Refuses, in one sentence, what gin-config would ignore or only notice hours later.
 
 What counts is what can be reached: from PROGRAM, through the references and macros in the values bound to
-what is reached already. gin-config applies a binding only where its function is called through such a reference.
+what is reached already. gin-config applies a binding only where its function is called by such a reference.
 """
 
 import collections.abc
@@ -161,13 +161,21 @@ def _check_type(config: Config, binding: Binding) -> None:
     if not is_default and not fits(value, annotation):
         wanted = inspect.formatannotation(annotation)
         wanted = f'{wanted} is wanted' if source is binding else f'{binding.name} wants {wanted}'
-        raise ValueError(f'{source.place}: {source.name} = {value!r} is {_kind(value)}, and {wanted}.')
+        raise ValueError(f'{source.place}: {source.name} = {_short(value)} is {_kind(value)}, and {wanted}.')
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, (list, tuple, dict)):
+        items = sorted({type(item).__name__ for item in value})
+        return f"a {type(value).__name__} of {' and '.join(items) or 'nothing'}"
     if not isinstance(value, Reference):
         return f'of type {type(value).__name__}'
     return 'what the call makes' if value.evaluated else 'not called (a call is written with ())'
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f'{text[:60]}...{text[-15:]}'
 
 
 def _expanded(config: Config, value: Any) -> Any:

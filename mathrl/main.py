@@ -5,6 +5,7 @@ Nothing heavy is imported before it is needed: --help answers without jax, Tenso
 """
 
 import argparse
+import ctypes
 import difflib
 import importlib.util
 import linecache
@@ -23,6 +24,8 @@ EPILOG = """\
 --gin.NAME=VALUE sets a macro or a parameter after the files: --gin.STEPS=200, --gin.rl.run.seed=1.
 VALUE is a gin literal, so a string keeps quotes of its own: --gin.PROBLEMS='"train.jsonl"'.
 DIR receives config.gin (the resolved configuration, itself a gin file), metrics, checkpoints, reports."""
+
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8   # glibc's malloc.h
 
 
 class Flags(argparse.ArgumentParser):
@@ -112,6 +115,19 @@ def start_processes(flags: argparse.Namespace) -> int:
     return jax.process_index()
 
 
+def keep_freed_memory() -> None:
+    """Has glibc keep what XLA's CPU backend frees: handing it back after every step costs a quarter of the time.
+
+    Where there is no glibc nothing changes. The process's peak memory grows, by up to its size.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_ARENA_MAX, 1)):
+        mallopt(option, value)
+
+
 def run(argv: list[str]) -> None:
     flags, overrides = parse_flags(argv)
     from etils import epath
@@ -119,6 +135,7 @@ def run(argv: list[str]) -> None:
     if not flags.dry_run:
         os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(workdir / 'compilation_cache'))
     program, config = configure(flags.gin_file, overrides)
+    keep_freed_memory()
     process = start_processes(flags)
     if flags.dry_run:
         print(config, flush=True)

@@ -6,7 +6,7 @@ from etils import epath
 
 
 def read_jsonl(path, required: tuple[str, ...] = ('problem', 'answer')) -> list[dict]:
-    """All objects of a JSONL file, each with the required fields. ValueError on all else, and on an empty file."""
+    """All objects of a JSONL file, each with the required fields. ValueError on all else."""
     return [row for _, row in numbered_rows(path, required)]
 
 
@@ -40,9 +40,9 @@ def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict:
         if '\\ud' in text.lower():   # half a surrogate pair parses, and breaks what encodes it later
             json.dumps(row, ensure_ascii=False).encode('utf-8')
     except UnicodeEncodeError:
-        raise ValueError(f'{where}: a \\ud... escape is half a character; text must be valid Unicode') from None
+        raise ValueError(f'{where}: a \\ud... escape is half a character; valid Unicode was wanted') from None
     except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else 'nested too deep, or a number too long'
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else 'nested too deep or a long number'
         raise ValueError(f'{where} is not JSON ({reason}); an object {_with(required)} was wanted') from None
     if not isinstance(row, dict):
         raise ValueError(f'{where} is {_kind(row)}; an object {_with(required)} was wanted')

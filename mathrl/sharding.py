@@ -93,8 +93,19 @@ def _parameter_sharding(mesh: Mesh, path: str, shape: tuple[int, ...]) -> NamedS
                 raise ValueError(f'parameter {path}: axis {letter} of size {size} does not divide over '
                                  f'{name}={mesh.shape[name]}')
             taken.add(name)
-        spec.append(names if names else None)
-    return NamedSharding(mesh, PartitionSpec(*spec))
+        spec.append(names)
+    return NamedSharding(mesh, _spec(mesh, spec))
+
+
+def _spec(mesh, cuts) -> PartitionSpec:
+    """The PartitionSpec that cuts each axis over some mesh axes, written as a compiled program writes its results'.
+
+    Mesh axes of size 1 and what is whole at the end are left out: jit would take the same layout for another one.
+    """
+    parts = [tuple(name for name in names or () if mesh.shape[name] > 1) for names in cuts]
+    while parts and not parts[-1]:
+        parts.pop()
+    return PartitionSpec(*(part[0] if len(part) == 1 else part or None for part in parts))
 
 
 def tree_shardings(mesh: Mesh, tree, params):
@@ -102,14 +113,15 @@ def tree_shardings(mesh: Mesh, tree, params):
 
     A leaf whose path ends in a parameter's path lies like that parameter; every other leaf is replicated.
     """
-    known = {path_text(path): sharding for path, sharding
-             in jax.tree_util.tree_flatten_with_path(parameter_shardings(mesh, params))[0]}
+    shardings = jax.tree.leaves(parameter_shardings(mesh, params))
+    known = {path_text(path): (sharding, leaf.ndim) for (path, leaf), sharding
+             in zip(jax.tree_util.tree_flatten_with_path(params)[0], shardings)}
 
     def find(path, leaf):
         parts = path_text(path).split('/')
         for start in range(len(parts)):
-            sharding = known.get('/'.join(parts[start:]))
-            if sharding is not None and leaf.ndim == len(sharding.spec):
+            sharding, ndim = known.get('/'.join(parts[start:]), (None, None))
+            if leaf.ndim == ndim:
                 return sharding
         return replicated(mesh)
     return jax.tree_util.tree_map_with_path(find, tree)
@@ -144,16 +156,15 @@ def _activation_spec(mesh, axes: str, shape: tuple[int, ...]) -> PartitionSpec:
     used = [name for names in spec if names for name in names]
     if len(used) != len(set(used)):
         raise ValueError(f'two axes of {axes} lie on one mesh axis')
-    return PartitionSpec(*spec)
+    return _spec(mesh, spec)
 
 
 def place(mesh: Mesh, x: np.ndarray, axes: str) -> jax.Array:
     """Puts a host array that every process holds whole onto the mesh, cut by its axes."""
     x = np.asarray(x)
-    spec = _activation_spec(mesh, axes, x.shape)
-    if axes.startswith('QG') and spec[0] is None:   # fewer questions than devices: cut the outputs, if they divide
-        if x.shape[1] % batch_devices(mesh) == 0:
-            spec = PartitionSpec(None, BATCH_AXES)
+    spec, devices = _activation_spec(mesh, axes, x.shape), batch_devices(mesh)
+    if axes.startswith('QG') and x.shape[0] % devices and x.shape[1] % devices == 0:
+        spec = _spec(mesh, (None, BATCH_AXES))      # fewer questions than devices: cut the outputs
     return jax.make_array_from_callback(x.shape, NamedSharding(mesh, spec), lambda index: x[index])
 
 

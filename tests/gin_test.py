@@ -1,4 +1,4 @@
-"""Every run file of gin/ passes main's checks once what must be set is set, and says in its header what that is."""
+"""Every run file of gin/ passes main's checks once what must be set is set, and says what that is."""
 
 import pathlib
 import re
@@ -20,8 +20,8 @@ VALUES = {
     'RUNS': '{"rl": "runs/rl"}',
     'STAGES': '[("rl", "gin/runs/rl.gin")]',
 }
-RL_MACROS = {'PROBLEMS', 'MODEL', 'STEPS', 'SEED', 'LEARNING_RATE', 'KL_COEF', 'GROUP_SIZE', 'QUESTIONS', 'MAX_TOKENS',
-             'TEMPERATURE'}
+RL_MACROS = {'PROBLEMS', 'MODEL', 'STEPS', 'SEED', 'LEARNING_RATE', 'KL_COEF', 'GROUP_SIZE', 'QUESTIONS',
+             'MAX_TOKENS', 'TEMPERATURE'}
 
 
 def all_files() -> list[str]:

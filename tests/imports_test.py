@@ -1,4 +1,4 @@
-"""What is imported where: accelerator images lack TensorFlow and its kin, and --help must not wait for jax."""
+"""What is imported where: accelerator images lack TensorFlow and its kin; --help does not wait for jax."""
 
 import json
 import os
@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-ROOMS = ('sharding', 'checkpoint', 'metrics', 'records', 'text', 'problems', 'models', 'train', 'sampling', 'rl',
-         'evaluation')
+ROOMS = ('sharding', 'checkpoint', 'metrics', 'records', 'text', 'problems', 'models', 'train', 'sampling',
+         'rl', 'evaluation')
 ABSENT = ('tensorflow', 'tensorflow_text', 'tensorflow_datasets', 'seqio', 'apache_beam', 'grain', 'gin',
           'tensorboardX', 'math_verify')
 
@@ -30,8 +30,9 @@ print(len(modules))
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
-                          stdin=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(REPOSITORY)})
+    return subprocess.run([sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True,
+                          timeout=300, stdin=subprocess.DEVNULL,
+                          env={**os.environ, 'PYTHONPATH': str(REPOSITORY)})
 
 
 def modules_of(room: str) -> list[str]:

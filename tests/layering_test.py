@@ -171,7 +171,8 @@ def test_upward_import_is_seen_in_every_form(source):
 
 
 def test_downward_import_and_the_own_room_are_allowed():
-    assert not upward(imports('train/loop.py', 'from mathrl import sharding\nfrom . import state\nimport jax'))
+    source = 'from mathrl import sharding\nfrom . import state\nimport jax'
+    assert not upward(imports('train/loop.py', source))
 
 
 def test_library_is_seen_at_the_top_and_allowed_inside():

@@ -1,4 +1,4 @@
-"""The one entry: what it runs, and the one sentence with which it refuses everything that gin would let pass."""
+"""The one entry: what it runs, and the one sentence with which it refuses what gin would let pass."""
 
 import os
 import pathlib
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mathrl import gin_guards, main
+from mathrl import gin_files, gin_guards, main
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 MODULE = '''
@@ -25,8 +25,8 @@ def adamw(learning_rate: float, clip: Optional[float] = None):
 def unused(x=1):
     return x
 
-def run(*, workdir, steps: int, optimizer: Callable, model: Model, names: Sequence[str] = (), problems: str = '',
-        config='', dry_run=False):
+def run(*, workdir, steps: int, optimizer: Callable, model: Model, names: Sequence[str] = (),
+        problems: str = '', anything=None, config='', dry_run=False):
     if steps < 0:
         raise ValueError(f'steps={steps} is negative; a number from 0 is wanted')
     if steps == 1000:
@@ -132,6 +132,20 @@ def test_resolved_config_runs_the_same_again(folder):
     assert (folder / 'again/result.txt').read_text() == (folder / 'w/result.txt').read_text()
 
 
+def test_resolved_config_keeps_long_texts_and_the_order_of_dicts(folder):
+    names = [{'z': 'a long text, ' * 20, 'a': "it's"}, (1,), [None, True, -1.5e-7], {}, '题 \\boxed{\n']
+    _, config = main.configure(['run.gin'], ['PROBLEMS="x"', f'NAMES={names!r}', 't.run.anything=%NAMES',
+                                                    't.run.names=[]'])
+    (folder / 'config.gin').write_text(config)
+    read = gin_files.read(['config.gin'], []).macros['NAMES'].value
+    assert read == names and list(read[0]) == ['z', 'a']
+
+
+def test_refuses_one_name_for_two_modules(folder, capsys):
+    (folder / 'model.gin').write_text(MODEL.replace('import toy', 'import json as t\nimport toy'))
+    assert 'model.gin line 3: t is toy in another gin file' in refusal(capsys, PROBLEMS)
+
+
 def test_dry_run_prints_the_configuration_and_writes_nothing(folder, capsys):
     assert call(PROBLEMS, '--dry_run') == 0
     out = capsys.readouterr().out
@@ -146,6 +160,7 @@ def test_dry_run_prints_the_configuration_and_writes_nothing(folder, capsys):
     ([PROBLEMS, "--gin.RATE='0.1'"], ["RATE = '0.1'", 'str', 't.adamw.learning_rate wants float']),
     ([PROBLEMS, '--gin.STEPS=2.5'], ['STEPS = 2.5', 'int']),
     ([PROBLEMS, '--gin.STEPS=True'], ['STEPS = True', 'int']),
+    ([PROBLEMS, "--gin.t.run.names=['a', 5]"], ['is a list of int and str', 'Sequence[str]']),
     ([PROBLEMS, "--gin.t.run.names='a'"], ["'a'", 'Sequence[str]']),
     ([PROBLEMS, "--gin.t.run.optimizer='adamw'"], ["'adamw'", 'Callable']),
     ([PROBLEMS, '--gin.t.run.model=@t.Model'], ['@t.Model', 'Model', '()']),
@@ -160,6 +175,7 @@ def test_dry_run_prints_the_configuration_and_writes_nothing(folder, capsys):
     ([PROBLEMS, '--gin.STEPS'], ['a value must follow']),
     ([PROBLEMS, '--gin.STEPS='], ['a value must follow']),
     ([PROBLEMS, '--gin.RATE=%STEP'], ['reads macro STEP, which is not set', 'did you mean STEPS']),
+    ([PROBLEMS, '--gin.STEPS=%RATE'], ['STEPS = 0.001 is of type float', 't.run.steps wants int']),
     ([PROBLEMS, '--gin.RATE=%RATE'], ['RATE reads itself']),
     ([PROBLEMS, '--gin.PROGRAM=@t.run()'], ['PROGRAM is @t.run()', 'without ()']),
     ([PROBLEMS, '--gin.PROGRAM="t.run"'], ["PROGRAM is 't.run'"]),
@@ -214,7 +230,7 @@ def test_refuses_a_call_that_lacks_a_parameter(folder, capsys):
 
 
 @pytest.mark.parametrize('argv, part', [
-    (['--workdir=w'], '--gin_file is missing'), (['--gin_file=run.gin'], '--workdir is missing'), ([], 'missing')])
+    (['--workdir=w'], '--gin_file is missing'), (['--gin_file=run.gin'], '--workdir is missing')])
 def test_refuses_missing_flags(folder, capsys, monkeypatch, argv, part):
     monkeypatch.setattr(sys, 'argv', ['main', *argv])
     with pytest.raises(SystemExit) as end:
@@ -245,8 +261,9 @@ def test_cache_folder_is_set_and_jax_not_imported(folder, library):
     (folder / 'env.gin').write_text('from __gin__ import dynamic_registration\nimport toy\n'
                                     'PROGRAM = @toy.environment\n')
     environment = {name: value for name, value in os.environ.items() if name != 'JAX_COMPILATION_CACHE_DIR'}
-    result = subprocess.run([sys.executable, '-m', 'mathrl.main', '--gin_file=env.gin', '--workdir=w'], cwd=folder,
-                            env={**environment, 'PYTHONPATH': f'{REPOSITORY}:{library}'}, capture_output=True)
+    command = [sys.executable, '-m', 'mathrl.main', '--gin_file=env.gin', '--workdir=w']
+    result = subprocess.run(command, cwd=folder, capture_output=True,
+                            env={**environment, 'PYTHONPATH': f'{REPOSITORY}:{library}'})
     assert result.returncode == 0, result.stderr
     assert (folder / 'w/result.txt').read_text() == repr(('w/compilation_cache', False))
 
@@ -256,12 +273,14 @@ def test_processes_join_by_address(folder):
         'def run(*, workdir, config, dry_run):\n'
         '    import jax\n'
         '    (workdir / str(jax.process_index())).write_text(str(jax.device_count()))\n')
-    (folder / 'many.gin').write_text('from __gin__ import dynamic_registration\nimport many\nPROGRAM = @many.run\n')
+    (folder / 'many.gin').write_text('from __gin__ import dynamic_registration\nimport many\n'
+                                     'PROGRAM = @many.run\n')
     port = 20000 + os.getpid() % 20000
     command = [sys.executable, '-m', 'mathrl.main', '--gin_file=many.gin', '--workdir=w', '--num_processes=2',
                f'--coordinator_address=localhost:{port}']
     environment = {**os.environ, 'PYTHONPATH': f'{REPOSITORY}:{folder}', 'XLA_FLAGS': ''}
-    processes = [subprocess.Popen([*command, f'--process_id={i}'], cwd=folder, env=environment) for i in (0, 1)]
+    processes = [subprocess.Popen([*command, f'--process_id={i}'], cwd=folder, env=environment)
+                 for i in (0, 1)]
     assert [process.wait(120) for process in processes] == [0, 0]
     assert [(folder / f'w/{i}').read_text() for i in (0, 1)] == ['2', '2']
 

@@ -5,13 +5,14 @@ import pytest
 
 from mathrl import records
 
-ROWS = [{'problem': '1+1?', 'answer': '2'}, {'problem': '小明有\u2028三本书\n', 'answer': '\\frac{1}{2}', 'more': [1, None]}]
+ROWS = [{'problem': '1+1?', 'answer': '2'},
+        {'problem': '小明有\u2028三本书\n', 'answer': '\\frac{1}{2}', 'more': [1, None]}]
 
 
 def test_rows_come_back_as_they_were(tmp_path):
     path = tmp_path / 'rows.jsonl'
     assert records.write_jsonl(path, iter(ROWS)) == 2
-    assert records.read_jsonl(path) == ROWS
+    assert records.read_jsonl(path) == ROWS and list(tmp_path.iterdir()) == [path]
     assert list(records.numbered_rows(path)) == [(1, ROWS[0]), (2, ROWS[1])]
 
 
@@ -70,6 +71,7 @@ def test_a_folder_is_no_file(tmp_path):
 
 
 def test_the_real_files_are_read(shared):
-    assert len(records.read_jsonl(shared / 'data/problems/gsm8k_train.jsonl', ('problem', 'answer', 'solution'))) == 7473
+    path = shared / 'data/problems/gsm8k_train.jsonl'
+    assert len(records.read_jsonl(path, ('problem', 'answer', 'solution'))) == 7473
     with pytest.raises(ValueError, match="line 1: field 'answer' is missing"):
         records.read_jsonl(shared / 'data/problems/minif2f_validation.jsonl')

@@ -1,7 +1,7 @@
-"""Packed rows on disk, and batch = f(seed, step): any step at once, the same for any number of hosts, no state.
+"""Packed rows on disk, and batch = f(seed, step): any step at once, stateless, for any number of hosts.
 
-A folder holds ArrayRecord files, one record a row (int32 [5, T]: tokens, targets, weights, segments, positions), and
-manifest.json, which is written last: a folder without it was not finished.
+A folder holds ArrayRecord files, a record for each row (int32 [5, T]: tokens, targets, weights, segments,
+positions), and manifest.json, which is written last: a folder without it was not finished.
 """
 import json
 from collections.abc import Iterable
@@ -12,11 +12,13 @@ from etils import epath
 from mathrl.data.packing import FIELDS
 
 MANIFEST = 'manifest.json'
-_STRIDE, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB   # the constants of splitmix64
+# The constants of splitmix64.
+_STRIDE, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-def write_packed(folder, rows: Iterable[np.ndarray], row_length: int, rows_per_file: int = 100_000) -> list[dict]:
-    """Writes rows [5, T] and returns the files for the manifest: [{"name", "rows", "bytes"}]; see `write_manifest`."""
+def write_packed(folder, rows: Iterable[np.ndarray], row_length: int,
+                 rows_per_file: int = 100_000) -> list[dict]:
+    """Writes rows [5, T]; returns what the manifest says of its files: [{"name", "rows", "bytes"}]."""
     from array_record.python.array_record_module import ArrayRecordWriter
     folder = epath.Path(folder)
     files, writer = [], None
@@ -44,11 +46,12 @@ def write_manifest(folder, manifest: dict) -> None:
 
 
 def open_packed(folder) -> 'PackedReader':
-    """The reader of a packed folder. ValueError where it is missing, unfinished, or a file is missing or cut off."""
+    """The reader of a packed folder. ValueError if it is missing or unfinished, or lacks part of a file."""
     folder = epath.Path(folder)
     path = folder / MANIFEST
     if not path.exists():
-        reason = 'it has no manifest.json; was packing cut short?' if folder.exists() else 'there is no such folder'
+        found = folder.exists()
+        reason = 'it has no manifest.json; was packing cut short?' if found else 'there is no such folder'
         raise ValueError(f'{folder} is not a packed folder: {reason}')
     try:
         manifest = json.loads(path.read_text())
@@ -60,7 +63,8 @@ def open_packed(folder) -> 'PackedReader':
         if not file.exists():
             raise ValueError(f'{file} is missing; {path} lists it')
         if file.stat().length != size:
-            raise ValueError(f'{file} has {file.stat().length} bytes; {size} were written: it is cut off or changed')
+            raise ValueError(f'{file} has {file.stat().length} bytes; {size} were written: '
+                             'it is cut off or changed')
     return reader
 
 
@@ -80,7 +84,7 @@ class PackedReader:
                              'the same number above 0 was wanted')
 
     def batch(self, seed: int, step: int, batch_size: int) -> dict[str, np.ndarray]:
-        """tokens_BT targets_BT segments_BT positions_BT (int32) and weights_BT (float32) of a step, counted from 0.
+        """tokens_BT targets_BT segments_BT positions_BT (int32) and weights_BT (float32) of a step from 0.
 
         Every pass over the rows (epoch) is a permutation of its own; a batch may lie across two.
         """
@@ -108,7 +112,7 @@ class PackedReader:
                 reader = ArrayRecordReader(self._paths[file], 'readahead_buffer_size:0')
                 written = reader.num_records()
             except (ValueError, RuntimeError) as error:
-                raise ValueError(f'{self._paths[file]} is not a readable ArrayRecord file ({error})') from None
+                raise ValueError(f'{self._paths[file]} is no readable ArrayRecord file ({error})') from None
             if written != self._starts[file + 1] - self._starts[file]:
                 raise ValueError(f'{self._paths[file]} holds {written} rows; the manifest says '
                                  f'{self._starts[file + 1] - self._starts[file]}')
@@ -119,15 +123,15 @@ class PackedReader:
 def check_tokenizer(reader: PackedReader, tokenizer) -> None:
     """ValueError if the rows were packed with another vocabulary than the tokenizer's."""
     if reader.tokenizer_digest != tokenizer.digest:
-        raise ValueError(f'the packed rows were made with tokenizer {reader.tokenizer_digest[:12]}, the model reads with '
-                         f'tokenizer {tokenizer.digest[:12]}: pack the data again, or take the model that belongs to it')
+        raise ValueError(f'the packed rows were made with tokenizer {reader.tokenizer_digest[:12]}, the '
+                         f'model reads with tokenizer {tokenizer.digest[:12]}: pack the data again with that')
 
 
 def shuffled(index: np.ndarray, epoch: np.ndarray, size: int, seed: int) -> np.ndarray:
     """Where place `index` of pass `epoch` lies in a permutation of range(size) that (seed, epoch) names.
 
-    A Feistel cipher on the next power of four, walked until it is back in the range: no table, so a corpus of any size
-    costs nothing, and no library whose next version could shuffle otherwise.
+    A Feistel cipher on the next power of four, walked until it is back in the range: no table, so a corpus of
+    any size costs nothing, and no library whose next version could shuffle otherwise.
     """
     half = np.uint64(max(1, (int(size - 1).bit_length() + 1) // 2))
     keys = _mix(_mix(np.full(1, seed % 2 ** 64, np.uint64)) + np.uint64(_STRIDE) * epoch.astype(np.uint64))

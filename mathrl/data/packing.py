@@ -1,4 +1,4 @@
-"""Examples of many lengths into rows of one length: first fit, over a bounded number of open rows, in one pass."""
+"""Examples of many lengths into rows of one length: first fit over a bounded number of open rows."""
 import dataclasses
 from collections.abc import Iterable, Iterator
 
@@ -9,7 +9,7 @@ FIELDS = ('tokens', 'targets', 'weights', 'segments', 'positions')
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """Token ids, end token included; the first `untrained` of them (the prompt) are never a target that counts."""
+    """Token ids, end token included; the first `untrained` of them (the prompt) are not trained on."""
     ids: list[int]
     untrained: int = 0
 
@@ -29,10 +29,11 @@ def pack(examples: Iterable[Example], row_length: int, counts: Counts, pad_id: i
          open_rows: int = 64) -> Iterator[np.ndarray]:
     """Rows [5, T] int32 (FIELDS), filled in as examples come; `counts` is kept up to date.
 
-    An example takes len(ids) - 1 places: tokens ids[:-1], targets ids[1:], weight 1 where a target is trained on, one
-    segment number (1.. in a row, 0 is padding), positions from 0. It goes into the first open row that has room; beyond
-    open_rows rows the oldest is closed. A text longer than a row is cut into pieces that share their border token, so
-    that every target is trained on once; an example with a prompt is dropped instead, since half a solution is wrong.
+    An example takes len(ids) - 1 places: tokens ids[:-1], targets ids[1:], weight 1 where a target is trained
+    on, one segment number (1.. in a row, 0 is padding), positions from 0. It goes into the first open row
+    with room; beyond open_rows rows the oldest is closed. A text longer than a row is cut into pieces that
+    share their border token, so that every target is trained on once; an example with a prompt is dropped
+    instead: half a solution is wrong.
     """
     if row_length < 2 or open_rows < 1:
         raise ValueError(f'row_length={row_length} and open_rows={open_rows}; at least 2 and 1 were wanted')

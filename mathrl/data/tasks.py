@@ -1,6 +1,6 @@
-"""seqio tasks over JSONL files: text to pre-train on, problems with solutions to fine-tune on; and their examples.
+"""seqio tasks over JSONL files: text to pre-train on, solved problems to fine-tune on; and their examples.
 
-The only file, beside the TFDS corpora, that imports TensorFlow and seqio; training reads what `pack` wrote from it.
+TensorFlow and seqio are imported here, and not where models are trained: training reads what `pack` wrote.
 """
 import os
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ Mixture = seqio.Mixture
 
 
 def text_task(paths: Sequence[str], tokenizer: str, name: str = 'text') -> seqio.Task:
-    """Pre-training on the field `text` of JSONL files; `tokenizer` is a tokenizer.model or the folder of one."""
+    """Pre-training on `text` of JSONL files; `tokenizer` is a tokenizer.model or the folder of one."""
     return seqio.Task(
         name,
         source=JsonlSource(lambda: {'text': [row['text'] for path in paths
@@ -42,11 +42,12 @@ def sft_task(paths: Sequence[str], tokenizer: str, templates: Templates = Templa
         source=JsonlSource(lambda: _problem_columns(paths)),
         preprocessors=[lambda dataset: problems_to_pairs(dataset, templates),
                        seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
-        output_features={'inputs': _feature(tokenizer, add_eos=False), 'targets': _feature(tokenizer, add_eos=True)})
+        output_features={'inputs': _feature(tokenizer, add_eos=False),
+                         'targets': _feature(tokenizer, add_eos=True)})
 
 
 def mixture(parts: Sequence[tuple[seqio.Task, float]], name: str = 'mixture') -> seqio.Mixture:
-    """Tasks with the same features, their examples taken at the given rates: [(text_task(...), 0.56), ...]."""
+    """Tasks with the same features, examples taken at the given rates: [(text_task(...), 0.56), ...]."""
     return seqio.Mixture(name, [(part, float(rate)) for part, rate in parts])
 
 
@@ -64,7 +65,8 @@ def problems_to_pairs(dataset: tf.data.Dataset, templates: Templates = Templates
 
     def convert(row):
         # Python, not TensorFlow's string operations: reinforcement learning must read the very same prompts.
-        inputs, targets = tf.numpy_function(pair, [row['problem'], row['answer'], row['solution']], [tf.string] * 2)
+        fields = [row['problem'], row['answer'], row['solution']]
+        inputs, targets = tf.numpy_function(pair, fields, [tf.string] * 2)
         return {'inputs': tf.ensure_shape(inputs, []), 'targets': tf.ensure_shape(targets, [])}
     return dataset.map(convert)
 
@@ -79,17 +81,17 @@ def examples(task: seqio.Task | seqio.Mixture, seed: int, epochs: int | None = 1
 
 
 def tokenizer_of(task: seqio.Task | seqio.Mixture):
-    """Our tokenizer from the file that the task's vocabulary is made of. ValueError if it is missing or has other ids."""
+    """Our tokenizer from the file of the task's vocabulary. ValueError if it is missing or pads otherwise."""
     vocabulary = task.output_features['targets'].vocabulary
     tokenizer = tokenizers.load(vocabulary.sentencepiece_model_file)
     if tokenizer.pad_id != vocabulary.pad_id:
-        raise ValueError(f'{vocabulary.sentencepiece_model_file} pads with id {tokenizer.pad_id}; seqio pads with '
-                         f'{vocabulary.pad_id}')
+        raise ValueError(f'{vocabulary.sentencepiece_model_file} pads with id {tokenizer.pad_id}; '
+                         f'seqio pads with {vocabulary.pad_id}')
     return tokenizer
 
 
 class JsonlSource(seqio.DataSource):
-    """Columns of text that a function reads when the data is asked for; shuffled whole, since they are in memory."""
+    """Columns of text, read when data is asked for and shuffled whole, since they are in memory."""
 
     def __init__(self, read_columns):
         self._read_columns = read_columns
@@ -116,7 +118,8 @@ class JsonlSource(seqio.DataSource):
 
 def _problem_columns(paths: Sequence[str]) -> dict[str, list[str]]:
     problems = [problem for path in paths for problem in read_problems(path)]
-    return {name: [getattr(problem, name) for problem in problems] for name in ('problem', 'answer', 'solution')}
+    return {'problem': [one.problem for one in problems], 'answer': [one.answer for one in problems],
+            'solution': [one.solution for one in problems]}
 
 
 def _feature(tokenizer: str, add_eos: bool) -> seqio.Feature:

@@ -7,15 +7,28 @@ from mathrl.models.cache import PromptCache
 MASKED = -1e30   # finite, so that a row with nothing to see gives numbers that its weight of 0 removes
 
 
-def rotate(x_BTNH: jax.Array, positions_BT: jax.Array, base: float) -> jax.Array:
-    """Rotary embedding (Su et al. 2021) in the half-split layout of Llama's Hugging Face weights; any leading axes."""
-    half = x_BTNH.shape[-1] // 2
-    frequency_H = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle_BTH = positions_BT[..., None].astype(jnp.float32) * frequency_H.reshape((1,) * positions_BT.ndim + (-1,))
-    cos, sin = jnp.cos(angle_BTH)[..., None, :], jnp.sin(angle_BTH)[..., None, :]
-    first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
-    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return rotated.astype(x_BTNH.dtype)
+def wide(dtype) -> jnp.dtype:
+    """What sums, exponentials and angles are computed in: float32, or float64 for a float64 model."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def rotary_angles(positions: jax.Array, head_dim: int, base: float, dtype=jnp.float32) -> tuple[jax.Array, jax.Array]:
+    """(cos, sin) of every position's angles: [..., 1, 1, H/2], once for all layers and heads."""
+    half = head_dim // 2
+    frequency_H = base ** (-jnp.arange(half, dtype=wide(dtype)) / half)
+    angle = positions[..., None].astype(wide(dtype)) * frequency_H.reshape((1,) * positions.ndim + (-1,))
+    return jnp.cos(angle)[..., None, None, :], jnp.sin(angle)[..., None, None, :]
+
+
+def rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Rotary embedding (Su et al. 2021) of [..., N, H] in the half-split layout of Llama's Hugging Face weights.
+
+    The halves are swapped by reversing an axis of 2: XLA fuses that, where a concatenation would be a pass of its own.
+    """
+    cos, sin = angles
+    halves = x.astype(cos.dtype).reshape(x.shape[:-1] + (2, -1))
+    signs = jnp.array([-1.0, 1.0], cos.dtype).reshape((1,) * (halves.ndim - 2) + (2, 1))
+    return (halves * cos + jnp.flip(halves, -2) * (signs * sin)).reshape(x.shape).astype(x.dtype)
 
 
 def attend(q_BTNH, k_BSKH, v_BSKH, mask_BTS) -> jax.Array:
@@ -23,7 +36,8 @@ def attend(q_BTNH, k_BSKH, v_BSKH, mask_BTS) -> jax.Array:
     B, T, N, H = q_BTNH.shape
     K = k_BSKH.shape[2]
     q_BKXH = _grouped_queries(q_BTNH, K)
-    scores_BKXS = jnp.einsum('bkxh,bksh->bkxs', q_BKXH, heads_first(k_BSKH), preferred_element_type=jnp.float32)
+    scores_BKXS = jnp.einsum('bkxh,bksh->bkxs', q_BKXH, heads_first(k_BSKH),
+                             preferred_element_type=wide(q_BTNH.dtype))
     mask_BXS = jnp.tile(mask_BTS, (1, N // K, 1))
     scores_BKXS = jnp.where(mask_BXS[:, None], scores_BKXS, MASKED)
     weights_BKXS = jax.nn.softmax(scores_BKXS, axis=-1).astype(v_BSKH.dtype)
@@ -50,11 +64,11 @@ def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_TS, prompt_k_QKSH, prompt
     rows = (N // K) * T                                # R query heads share a key head: their positions are rows of one product
     q_QKGRTH = jnp.transpose(q_QGTNH.reshape(Q, G, T, K, N // K, H) * H ** -0.5, (0, 3, 1, 4, 2, 5))
     q_QKGXH = q_QKGRTH.reshape(Q, K, G, rows, H)
-    own_QKGXS = jnp.einsum('qkgxh,qkgsh->qkgxs', q_QKGXH, k_QKGSH, preferred_element_type=jnp.float32)
+    own_QKGXS = jnp.einsum('qkgxh,qkgsh->qkgxs', q_QKGXH, k_QKGSH, preferred_element_type=wide(q_QGTNH.dtype))
     mask_XS = jnp.tile(mask_TS, (N // K, 1))
     own_QKGXS = jnp.where(mask_XS[None, None, None], own_QKGXS, MASKED)
     prompt_QKXS = jnp.einsum('qkxh,qksh->qkxs', q_QKGXH.reshape(Q, K, G * rows, H), prompt_k_QKSH,
-                             preferred_element_type=jnp.float32)
+                             preferred_element_type=wide(q_QGTNH.dtype))
     prompt_QKXS = jnp.where(prompt_mask_QS[:, None, None], prompt_QKXS, MASKED)
     scores_QKGXS = jnp.concatenate([prompt_QKXS.reshape(Q, K, G, rows, S), own_QKGXS], axis=-1)
     weights_QKGXS = jax.nn.softmax(scores_QKGXS, axis=-1).astype(v_QKGSH.dtype)

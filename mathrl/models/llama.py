@@ -48,8 +48,8 @@ def _normal(fan_in: int, scale: float = 1.0):
 
 
 def _rms_norm(x, scale_D, eps):
-    x32 = x.astype(jnp.float32)
-    normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
+    exact = x.astype(attention.wide(x.dtype))
+    normed = exact * jax.lax.rsqrt(jnp.mean(exact * exact, axis=-1, keepdims=True) + eps)
     return normed.astype(x.dtype) * scale_D.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
@@ -71,7 +71,7 @@ class Block(nn.Module):
     axes: str
 
     @nn.compact
-    def __call__(self, h, positions, kept):
+    def __call__(self, h, angles, kept):
         c, axes = self.config, self.axes
         D, N, K, H, F = c.width, c.heads, c.kv_heads, c.head_dim, c.mlp_width
         residual = (2 * c.layers) ** -0.5      # keeps the residual stream's variance flat in depth (GPT-2)
@@ -83,8 +83,8 @@ class Block(nn.Module):
         q = _project(x, param('q_DNH', _normal(D), D, N, H))
         k = _project(x, param('k_DKH', _normal(D), D, K, H))
         v = _project(x, param('v_DKH', _normal(D), D, K, H))
-        q = attention.rotate(constrain(q, axes + 'NH'), positions, c.rope_base)
-        k = attention.rotate(constrain(k, axes + 'KH'), positions, c.rope_base)
+        q = attention.rotate(constrain(q, axes + 'NH'), angles)
+        k = attention.rotate(constrain(k, axes + 'KH'), angles)
         mixed, keep = self.attend(q, k, v, kept)
         h = h + _project(mixed, param('o_NHD', _normal(N * H, residual), N, H, D), contracted=2)
         x = _rms_norm(constrain(h, axes + 'D'), param('mlp_norm_D', nn.initializers.ones, D), c.norm_eps)
@@ -108,7 +108,8 @@ class Transformer(nn.Module):
         block = nn.remat(Block, prevent_cse=False) if c.remat else Block
         layers = nn.scan(block, variable_axes={'params': 0}, split_rngs={'params': True}, length=c.layers,
                          in_axes=(nn.broadcast, 0), out_axes=0, unroll=c.unroll)
-        h, keep = layers(c, attend, axes, name='layers')(h, positions, kept)
+        angles = attention.rotary_angles(positions, c.head_dim, c.rope_base, c.dtype)
+        h, keep = layers(c, attend, axes, name='layers')(h, angles, kept)
         return _rms_norm(h, self.param('norm_D', nn.initializers.ones, (c.width,), jnp.dtype(c.param_dtype)), c.norm_eps), keep
 
 
@@ -176,9 +177,10 @@ class Llama:
                 return mixed, (keys_QKGTH, values_QKGTH)
             h_QG1D = constrain(params['embed_VD'].astype(c.dtype)[tokens_QG[:, :, None]], 'QGTD')
             positions_QG1 = jnp.broadcast_to((prompts.length_Q + cache.length)[:, None, None], h_QG1D.shape[:3])
+            angles = attention.rotary_angles(positions_QG1, c.head_dim, c.rope_base, c.dtype)
             written = []
             for layer, own, prompt in zip(layers, zip(cache.keys_QKGTH, cache.values_QKGTH), prompt_kv):
-                h_QG1D, keep = Block(c, attend, 'QGT').apply({'params': layer}, h_QG1D, positions_QG1, own + prompt)
+                h_QG1D, keep = Block(c, attend, 'QGT').apply({'params': layer}, h_QG1D, angles, own + prompt)
                 written.append(keep)
             keys, values = zip(*written)
             h_QGD = _rms_norm(h_QG1D[:, :, 0], params['norm_D'], c.norm_eps)
@@ -186,8 +188,8 @@ class Llama:
         return step
 
     def logits(self, params, h) -> jax.Array:
-        """Float32 logits [..., V] of hidden states [..., D]."""
-        return _project(h, params['unembed_DV'].astype(h.dtype), out_dtype=jnp.float32)
+        """Logits [..., V] of hidden states [..., D], in float32 (float64 for a float64 model)."""
+        return _project(h, params['unembed_DV'].astype(h.dtype), out_dtype=attention.wide(h.dtype))
 
 
 def _attend_packed(segments_BT):

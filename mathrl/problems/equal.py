@@ -24,7 +24,7 @@ _FRAC = re.compile(r'([+-]?)\\frac\{([+-]?)([0-9]+)\}\{([+-]?)([0-9]+)\}')
 
 
 def equal(answer: str, reference: str) -> bool:
-    """'0.50' equals '\\frac{1}{2}', '1,000' equals '1000', '(1, 2)' equals '(1,2)'; 'x+1' and '1+x' differ."""
+    """'0.50' and '\\frac{1}{2}', '1,000' and '1000', '(1, 2)' and '(1,2)' are equal; 'x+1', '1+x' are not."""
     answer, reference = normalise(answer), normalise(reference)
     left, right = number(answer), number(reference)
     if left is not None and right is not None:
@@ -67,7 +67,7 @@ def _sign(signs: str) -> int:
 
 
 def _narrow(character: str) -> str:
-    """NFKC for canonical, full-width and half-width forms only: elsewhere it loses meaning (5² becomes 52)."""
+    """NFKC for canonical, full- and half-width forms only: elsewhere it loses meaning (5² becomes 52)."""
     decomposition = unicodedata.decomposition(character)
     if decomposition.startswith(('<wide>', '<narrow>')) or (decomposition and decomposition[0] != '<'):
         return unicodedata.normalize('NFKC', character)

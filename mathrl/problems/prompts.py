@@ -1,4 +1,4 @@
-"""From a problem to what the model reads. The defaults are the paper's chain-of-thought prompts (section 3)."""
+"""From a problem to what the model reads; the defaults are the paper's (chain of thought, section 3)."""
 import dataclasses
 import re
 

@@ -1,7 +1,7 @@
 """Everyday wordings for arithmetic in English and Chinese, in few words: 512 pieces of vocabulary cover them.
 
-In a story {a} {b} {c} {d} are the operands in the order of the expression, {n} and {m} two people, {t} a thing
-and {k} its Chinese measure word.
+In a story {a} {b} {c} {d} are the operands in the order of the expression, {n} and {m} two people, {t} a
+thing and {k} its Chinese measure word.
 """
 NAMES = {
     'en': ('Tom', 'Ann', 'Sam', 'Mia', 'Ben', 'Lily'),

@@ -1,8 +1,8 @@
 """Graded word problems with worked solutions in English and Chinese, unlimited; not from the paper.
 
 Held out by construction: a stable hash of the expression says which numbers never appear in training, in any
-language, wording or seed, nor as a step of a longer training solution. Solutions may hold slips, as if written by
-people who make one systematic mistake in each kind of problem; `answer` is always right.
+language, wording or seed, nor as a step of a longer training solution. Solutions may hold slips, as if
+written by people who make one systematic mistake in each kind of problem; `answer` is always right.
 """
 import dataclasses
 import hashlib
@@ -20,7 +20,7 @@ Pick = Callable[[int, int], int]   # (lowest, highest) -> a number of that range
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """How problems of one kind are drawn, solved, and got wrong; `draw` returns None where numbers do not fit."""
+    """How problems of one kind are drawn, solved and got wrong; `draw` gives None if numbers do not fit."""
     level: int
     expression: str
     draw: Callable[[Pick, int], Operands | None]
@@ -60,8 +60,8 @@ def generate(seed: int | str, count: int, split: str = 'train', levels: Sequence
             if split == 'train' or text not in seen:
                 break
         else:
-            raise ValueError(f'only {index} different held-out problems were found of the {count} asked for; more '
-                             f'levels, a higher largest={largest} or heldout_share={heldout_share} would give more')
+            raise ValueError(f'only {index} different held-out problems were found of the {count} asked for; '
+                             f'more levels, a higher largest={largest} or heldout_share={heldout_share} help')
         seen.add(text)
         problems.append(Problem(text, str(answer(drawn.kind, drawn.operands)),
                                 f'synthetic/level{KINDS[drawn.kind].level}/{drawn.kind}',
@@ -69,17 +69,18 @@ def generate(seed: int | str, count: int, split: str = 'train', levels: Sequence
     return problems
 
 
-def texts(seed: int | str, count: int, levels: Sequence[int] = (1, 2), languages: Sequence[str] = ('en', 'zh'),
-          slip: Mapping[str, float] | None = None, kinds: Sequence[str] = (), spell: bool = False,
-          largest: int = 99, heldout_share: float = 0.1, facts_share: float = 0.5, facts: int = 6,
-          templates: Templates | None = None) -> list[str]:
-    """Running text for pre-training, of training numbers only: lines of arithmetic facts, and solved problems.
+def texts(seed: int | str, count: int, levels: Sequence[int] = (1, 2),
+          languages: Sequence[str] = ('en', 'zh'), slip: Mapping[str, float] | None = None,
+          kinds: Sequence[str] = (), spell: bool = False, largest: int = 99, heldout_share: float = 0.1,
+          facts_share: float = 0.5, facts: int = 6, templates: Templates | None = None) -> list[str]:
+    """Running text for pre-training, of training numbers only: lines of facts, and solved problems.
 
-    facts_share of the texts are `facts` right equations: '17+25=42. 3*8=24.'; the others are a problem and, on the
-    next line, its solution, or where templates are given, its prompt and right behind it its solution.
+    facts_share of the texts are `facts` right equations: '17+25=42. 3*8=24.'; the others are a problem and,
+    on the next line, its solution, or where templates are given, its prompt and right behind it its solution.
     """
     names = _chosen_kinds(levels, kinds)
-    solved = iter(generate(seed, count, 'train', levels, languages, slip, kinds, spell, largest, heldout_share))
+    solved = iter(generate(seed, count, 'train', levels, languages, slip, kinds, spell, largest,
+                           heldout_share))
     rng = random.Random(f'mathrl synthetic texts {seed}')
     lines = []
     for _ in range(count):
@@ -141,7 +142,7 @@ def _draw(rng, names, split, slip, largest, share) -> _Drawn:
 
 
 def _trainable(drawn: _Drawn, share: float) -> bool:
-    # A single step of two-digit numbers is a question itself; a smaller fact (3*8, 24+5) is never asked alone.
+    # A step of two-digit numbers is a question itself; a smaller fact (3*8, 24+5) is never asked alone.
     asked = [_step_expression(one) for one in drawn.steps if one.op != '*' and min(one.x, one.y) >= 10]
     return not any(heldout(each, share) for each in [expression(drawn.kind, drawn.operands)] + asked)
 
@@ -198,7 +199,10 @@ def _product_more(pick: Pick, largest: int) -> Operands | None:
 
 def _two_sums_less(pick: Pick, largest: int) -> Operands | None:
     a, b = pick(10, largest - 20), pick(10, largest - 20)
-    return (a, b, (c := pick(10, largest - a - b)), pick(10, a + b + c - 1)) if a + b + 10 <= largest else None
+    if a + b + 10 > largest:
+        return None
+    c = pick(10, largest - a - b)
+    return a, b, c, pick(10, a + b + c - 1)
 
 
 def _product_more_less(pick: Pick, largest: int) -> Operands | None:
@@ -245,7 +249,8 @@ def _chosen_kinds(levels: Sequence[int], kinds: Sequence[str]) -> list[str]:
     names = [name for level in levels for name in LEVELS[level]]
     for kind in kinds:
         if kind not in names:
-            raise ValueError(f'unknown kind {kind!r} at levels {tuple(levels)}; there are: {", ".join(names)}')
+            raise ValueError(f'unknown kind {kind!r} at levels {tuple(levels)}; '
+                             f'there are: {", ".join(names)}')
     if not names:
         raise ValueError(f'no levels were given; there are: {", ".join(map(str, LEVELS))}')
     return [name for name in names if not kinds or name in kinds]

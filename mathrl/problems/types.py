@@ -16,7 +16,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """One output of a model: its text, the answer read off it (None: none was given), and whether it is right."""
+    """One output of a model: its text, the answer read off it (None: there is none), whether it is right."""
     text: str
     answer: str | None
     correct: bool
@@ -33,8 +33,8 @@ class Verdict:
 def read_problems(path) -> list[Problem]:
     """Problems of a JSONL file: `problem`, `answer` and perhaps `source` (else `benchmark`) and `solution`.
 
-    {"problem": "1+1?", "answer": 2} -> Problem('1+1?', '2'). A problem whose answer is null or empty is left out,
-    with a warning, since nothing can be graded by it. ValueError names the file, the line and the field.
+    {"problem": "1+1?", "answer": 2} -> Problem('1+1?', '2'). A problem whose answer is null or empty is left
+    out, with a warning, since nothing can be graded by it. ValueError names the file, the line and the field.
     """
     problems, without = [], []
     for number, row in records.numbered_rows(path, ('problem', 'answer')):
@@ -45,7 +45,8 @@ def read_problems(path) -> list[Problem]:
     if not problems:
         raise ValueError(f'{path}: none of its {len(without)} problems has an answer')
     if without:
-        logging.warning('%s: left out %d problems without an answer, the first in line %d', path, len(without), without[0])
+        logging.warning('%s: left out %d problems without an answer, the first in line %d',
+                        path, len(without), without[0])
     return problems
 
 

@@ -11,9 +11,9 @@ ANSWER = {'en': 'The answer is \\boxed{{{answer}}}.', 'zh': '答案是\\boxed{{{
 
 
 def worked_solution(problem: str, answer: str, solution: str) -> str:
-    """The solution, ended by a sentence with the boxed answer where it has no box; the sentence alone if it is empty.
+    """The solution, ended by a sentence with the boxed answer where it has no box; that alone if it is empty.
 
-    ('... two clips?', '2', 'She has 1+1 = <<1+1=2>>2.\\n#### 2') -> 'She has 1+1 = 2.\\nThe answer is \\boxed{2}.'
+    ('How many?', '2', '1+1 = <<1+1=2>>2 pens.\\n#### 2') -> '1+1 = 2 pens.\\nThe answer is \\boxed{2}.'
     """
     text = _LAST_LINE.sub('', _CALCULATOR.sub('', solution)).strip()
     if extract.boxed(text) is not None:

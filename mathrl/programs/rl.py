@@ -1,4 +1,5 @@
 """Reinforcement learning: outputs sampled from the policy, rewarded, and one update a step (GRPO, DeepSeekMath section 4)."""
+import time
 from typing import Callable
 
 import jax
@@ -6,7 +7,6 @@ import numpy as np
 from etils import epath
 
 from mathrl import sharding
-from mathrl.checkpoint import Checkpoints
 from mathrl.evaluation.evaluator import answer
 from mathrl.models.llama import Llama
 from mathrl.problems import prompts as problem_prompts
@@ -15,7 +15,7 @@ from mathrl.problems.verdict import grade
 from mathrl.programs import trained_model
 from mathrl.rl.rewards import outcome_experience
 from mathrl.rl.step import policy_step
-from mathrl.rl.types import Algorithm
+from mathrl.rl.types import Algorithm, Experience
 from mathrl.sampling.filters import Sampling
 from mathrl.sampling.rollout import pad_prompts, prompt_width, sample_jit
 from mathrl.train.loop import Schedule, fit, resume
@@ -45,6 +45,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
 
     # ---- one step: sample, reward, update
     def advance(state, step):
+        began = time.perf_counter()
         rows = train_set.rows(seed, step, questions)
         chosen = [train_set.problems[row] for row in rows]
         prompt_QS, length_Q = pad_prompts([train_set.prompts[row] for row in rows], train_set.width, tokenizer.pad_id)
@@ -53,12 +54,17 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
                               model=llama, outputs=group_size, max_tokens=max_tokens, sampling=sampling,
                               eos_id=tokenizer.eos_id)
         experience = outcome_experience(rollouts, chosen, algorithm.reward, tokenizer)
+        rollout_metrics, sampled = _rollout_metrics(experience, tokenizer.eos_id), time.perf_counter()
         state, metrics = policy_step(state, reference, experience, model=llama, optimizer=optimizer,
                                      coefficient=algorithm.coefficient, normalisation=normalisation,
                                      micro_batches=micro_batches)
+        jax.block_until_ready(metrics)
+        written = rollout_metrics['length'] * questions * group_size
+        metrics |= rollout_metrics | {'rollout_tokens_per_s': written / (sampled - began),
+                                      'update_tokens_per_s': written / (time.perf_counter() - sampled)}
         if heldout_set and ((step + 1) % heldout_every == 0 or step == 0):
             metrics['accuracy'] = heldout_accuracy(state.params)
-        return state, metrics, questions * group_size * max_tokens
+        return state, metrics, int(written)
 
     def heldout_accuracy(params):
         graded = answer(llama, params, tokenizer, mesh, heldout_set.problems, heldout_set.prompts, grade, samples=1,
@@ -74,6 +80,14 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         reference, key = extra['reference'], jax.random.wrap_key_data(extra['random']['key'])
         fit('rl', workdir, state, advance, schedule, extra=extra, meta={'config': config, 'model': 'model.json'},
             shown=('reward', 'kl', 'length'))
+
+
+def _rollout_metrics(experience: Experience, eos_id: int) -> dict[str, float]:
+    """reward_std is the mean over the groups of a group's standard deviation; length is in tokens, the end included."""
+    rewards_QG = sharding.to_host(experience.rewards_QGT).sum(-1)
+    tokens_QGT, length_QG = (sharding.to_host(x) for x in (experience.rollouts.tokens_QGT, experience.rollouts.length_QG))
+    return {'reward': rewards_QG.mean(), 'reward_std': rewards_QG.std(1).mean(), 'length': length_QG.mean(),
+            'truncated': (tokens_QGT[..., -1] != eos_id).mean()}     # behind an end stand end tokens
 
 
 class _Prompts:

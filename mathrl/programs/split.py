@@ -10,12 +10,12 @@ def run(*, workdir, problems: str, heldout_share: float = 0.1, heldout_limit: in
         dry_run: bool = False) -> None:
     """heldout_limit: no more than this many held-out problems are kept (0: all); those beyond it go nowhere.
 
-    The same text lies on the same side whatever the file and the order, so a problem that stands twice is not split.
+    A text lies on the same side whatever the file and the order, so a problem that stands twice is not split.
     """
     del config
     if not 0 < heldout_share < 1 or heldout_limit < 0:
-        raise ValueError(f'heldout_share={heldout_share} and heldout_limit={heldout_limit}; a share between 0 and 1 '
-                         'and a limit of 0 or more were wanted')
+        raise ValueError(f'heldout_share={heldout_share} and heldout_limit={heldout_limit}; a share between '
+                         '0 and 1 and a limit of 0 or more were wanted')
     if dry_run:
         print(f'split: {heldout_share:.0%} of {problems} held out, to {workdir}')
         return
@@ -28,7 +28,8 @@ def run(*, workdir, problems: str, heldout_share: float = 0.1, heldout_limit: in
     sides['heldout'] = sides['heldout'][:heldout_limit or None]
     for name, chosen in sides.items():
         records.write_jsonl(workdir / f'{name}.jsonl', map(dataclasses.asdict, chosen))
-    print(f'split: {len(sides["train"])} problems to train on, {len(sides["heldout"])} held out, in {workdir}')
+    print(f'split: {len(sides["train"])} problems to train on, {len(sides["heldout"])} held out, '
+          f'in {workdir}')
 
 
 def side(problem: Problem, heldout_share: float) -> str:

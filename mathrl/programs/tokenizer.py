@@ -5,10 +5,10 @@ from mathrl import records
 from mathrl.text import tokenizer, train_tokenizer
 
 
-def run(*, workdir, paths: Sequence[str], vocab_size: int, fields: Sequence[str] = ('text', 'problem', 'solution'),
-        symbols: Sequence[str] = (), model_type: str = 'bpe', character_coverage: float = 0.9995,
-        input_sentence_size: int = 1_000_000, threads: int = 1, seed: int = 0, config: str = '',
-        dry_run: bool = False) -> None:
+def run(*, workdir, paths: Sequence[str], vocab_size: int,
+        fields: Sequence[str] = ('text', 'problem', 'solution'), symbols: Sequence[str] = (),
+        model_type: str = 'bpe', character_coverage: float = 0.9995, input_sentence_size: int = 1_000_000,
+        config: str = '', dry_run: bool = False) -> None:
     """Reads those of `fields` that a row has; a row that has none of them is an error.
 
     symbols: pieces that are always one token. input_sentence_size: lines beyond it are sampled.
@@ -19,8 +19,8 @@ def run(*, workdir, paths: Sequence[str], vocab_size: int, fields: Sequence[str]
               f'to {workdir / tokenizer.SENTENCEPIECE_FILE}')
         return
     model = train_tokenizer.train(_texts(paths, fields), vocab_size, model_type=model_type, symbols=symbols,
-                                  character_coverage=character_coverage, input_sentence_size=input_sentence_size,
-                                  seed=seed, threads=threads)
+                                  character_coverage=character_coverage,
+                                  input_sentence_size=input_sentence_size)
     trained = tokenizer.SentencePieceTokenizer(model)
     trained.save(workdir)
     print(f'tokenizer: {trained.vocab_size} pieces, digest {trained.digest[:12]}, in {workdir}')

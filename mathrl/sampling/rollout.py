@@ -27,9 +27,9 @@ class Rollouts:
 
 def pad_prompts(prompts: list[list[int]], width: int, pad_id: int) -> tuple[np.ndarray, np.ndarray]:
     """Token lists -> (prompt_QS padded on the right to `width`, prompt_length_Q)."""
-    longest = max(len(prompt) for prompt in prompts)
-    if longest > width or min(len(prompt) for prompt in prompts) == 0:
-        raise ValueError(f'prompts must have 1 to {width} tokens; the longest has {longest}')
+    shortest, longest = min(map(len, prompts)), max(map(len, prompts))
+    if shortest == 0 or longest > width:
+        raise ValueError(f'prompts must have 1 to {width} tokens; these have {shortest} to {longest}')
     prompt_QS = np.full((len(prompts), width), pad_id, np.int32)
     for row, prompt in zip(prompt_QS, prompts):
         row[:len(prompt)] = prompt

@@ -1,4 +1,4 @@
-"""Text to ids and back: a SentencePiece model, or a Hugging Face tokenizer.json. Both have the same few names:
+"""Text to ids and back: a SentencePiece model or a Hugging Face tokenizer.json. Both have the same names:
 
 vocab_size eos_id pad_id bos_id (None: none) digest encode(text) -> ids decode(ids) -> text save(folder)
 """
@@ -21,8 +21,8 @@ def load(path):
     if path.is_dir():
         path = _in_folder(path)
     if not path.exists():
-        raise ValueError(f'{path}: there is no such tokenizer; a tokenizer.model, a tokenizer.json or the folder '
-                         'of one was wanted')
+        raise ValueError(f'{path}: there is no such tokenizer; a tokenizer.model, a tokenizer.json or the '
+                         'folder of one was wanted')
     if path.suffix == '.json':
         return HuggingFaceTokenizer(path)
     return SentencePieceTokenizer(path.read_bytes(), str(path))
@@ -57,15 +57,18 @@ class SentencePieceTokenizer:
         return self._processor.encode(text)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Control tokens (end, padding) are left out; bytes that are no UTF-8 become U+FFFD."""
-        return self._processor.decode([int(one) for one in ids])
+        """Control tokens (end, padding) are left out; bytes that are no UTF-8 become U+FFFD.
+
+        So are ids past the vocabulary: a model's may be larger, padded to a round number.
+        """
+        return self._processor.decode([int(one) for one in ids if one < self.vocab_size])
 
     def save(self, folder) -> None:
         (epath.Path(folder) / SENTENCEPIECE_FILE).write_bytes(self._model)
 
 
 class HuggingFaceTokenizer:
-    """A tokenizer.json, with the names of its special tokens from the tokenizer_config.json beside it, if there is one."""
+    """A tokenizer.json; the names of its special tokens come from a tokenizer_config.json beside it."""
 
     def __init__(self, path):
         import tokenizers   # a SentencePiece run does not need it
@@ -87,8 +90,8 @@ class HuggingFaceTokenizer:
         self.eos_id = _end_id(vocabulary, names, str(path))
         self.pad_id = vocabulary.get(_token(names, 'pad_token'), self.eos_id)
         self.bos_id = vocabulary.get(_token(names, 'bos_token'))
-        vocabulary_parts = {key: value for key, value in description.items() if key not in ('truncation', 'padding')}
-        self.digest = hashlib.sha256(json.dumps(vocabulary_parts, sort_keys=True).encode()).hexdigest()
+        parts = {key: value for key, value in description.items() if key not in ('truncation', 'padding')}
+        self.digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

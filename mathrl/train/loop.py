@@ -36,18 +36,24 @@ def fit(name: str, workdir, state: TrainState, advance: Callable, schedule: Sche
             Writer(workdir, resume_step=int(state.step)) as writer, \
             Progress(name, schedule.steps, start=int(state.step), enabled=jax.process_index() == 0) as progress:
         last_good, show = int(state.step), None
+        logged, logged_at, new_tokens = int(state.step), time.perf_counter(), 0
         for step in range(int(state.step), schedule.steps):
-            began = time.perf_counter()
             state, metrics, tokens = advance(state, step)
-            done = step + 1
-            if done % schedule.log_every == 0 or done == schedule.steps:
+            done, new_tokens = step + 1, new_tokens + tokens
+            log = done % schedule.log_every == 0 or done == schedule.steps
+            save = done % schedule.save_every == 0 or done == schedule.steps
+            if log or save:      # before a save too: else checkpoints of NaN would push out the last good one
                 values = {key: float(value) for key, value in jax.device_get(metrics).items()}
                 _refuse_not_finite(name, values, last_good, done)
                 last_good = done
-                writer.write(step, {**values, 'seconds': time.perf_counter() - began})
+            if log:
+                # Over all steps since the last line: a step returns before it is computed.
+                seconds = time.perf_counter() - logged_at
+                writer.write(step, {**values, 'seconds': seconds / (done - logged), 'tokens_per_s': new_tokens / seconds})
+                logged, logged_at, new_tokens = done, time.perf_counter(), 0
                 show = {key: values[key] for key in shown}
             progress.update(done, show, tokens=tokens)
-            if done % schedule.save_every == 0 or done == schedule.steps:
+            if save:
                 checkpoints.save(done, {**_trees(state), **(extra or {})}, meta or {})
     return state
 

@@ -33,11 +33,15 @@ def numpy_attend(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
     return out
 
 
+def rotate(x, positions):
+    return attention.rotate(x, attention.rotary_angles(positions, x.shape[-1], BASE))
+
+
 def test_rotate_turns_pairs_of_coordinates():
     x_BTNH, positions_BT = normal(2, 5, 3, 8), np.array([[0, 1, 2, 3, 4], [7, 0, 100, 4000, 9]])
     pairs = x_BTNH[..., :4] + 1j * x_BTNH[..., 4:]
     turned = pairs * np.exp(1j * positions_BT[:, :, None, None] / BASE ** (np.arange(4) / 4))
-    rotated = attention.rotate(jnp.asarray(x_BTNH), jnp.asarray(positions_BT), BASE)
+    rotated = rotate(jnp.asarray(x_BTNH), jnp.asarray(positions_BT))
     np.testing.assert_allclose(rotated, np.concatenate([turned.real, turned.imag], -1), atol=1e-3)
     np.testing.assert_allclose(rotated[0], np.concatenate([turned.real, turned.imag], -1)[0], atol=1e-6)
     np.testing.assert_array_equal(rotated[0, 0], x_BTNH[0, 0])
@@ -45,14 +49,14 @@ def test_rotate_turns_pairs_of_coordinates():
 
 def test_rotated_products_depend_on_distance_alone():
     q_H, k_H = normal(8, seed=1), normal(8, seed=2)
-    rotate = lambda x_H, at: attention.rotate(jnp.asarray(x_H)[None, None, None], jnp.array([[at]]), BASE)[0, 0, 0]
-    products = [float(rotate(q_H, at + 5) @ rotate(k_H, at)) for at in (0, 3, 40)]
+    turn = lambda x_H, at: rotate(jnp.asarray(x_H)[None, None, None], jnp.array([[at]]))[0, 0, 0]
+    products = [float(turn(q_H, at + 5) @ turn(k_H, at)) for at in (0, 3, 40)]
     assert products == pytest.approx([products[0]] * 3, abs=1e-4)
-    assert abs(float(rotate(q_H, 6) @ rotate(k_H, 0)) - products[0]) > 1e-2
+    assert abs(float(turn(q_H, 6) @ turn(k_H, 0)) - products[0]) > 1e-2
 
 
 def test_rotate_keeps_bfloat16():
-    assert attention.rotate(jnp.ones((1, 1, 1, 8), jnp.bfloat16), jnp.ones((1, 1), jnp.int32), BASE).dtype == jnp.bfloat16
+    assert rotate(jnp.ones((1, 1, 1, 8), jnp.bfloat16), jnp.ones((1, 1), jnp.int32)).dtype == jnp.bfloat16
 
 
 def test_packed_mask_is_causal_and_within_the_example():

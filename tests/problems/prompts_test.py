@@ -10,8 +10,8 @@ def test_the_papers_prompts():
     assert prompt('一加一？') == 'User: 一加一？\n请通过逐步推理来解答问题，并把最终答案放置于\\boxed{}中。\n\nAssistant:'
 
 
-@pytest.mark.parametrize('text, wanted', [('', 'en'), ('$x^2$', 'en'), ('Ünïcode', 'en'), ('求 $x$', 'zh'), ('，。', 'en'),
-                                          ('𠀀', 'zh'), ('ひらがな', 'en'), ('２２', 'en')])
+@pytest.mark.parametrize('text, wanted', [('', 'en'), ('$x^2$', 'en'), ('Ünïcode', 'en'), ('求 $x$', 'zh'),
+                                          ('，。', 'en'), ('𠀀', 'zh'), ('ひらがな', 'en'), ('２２', 'en')])
 def test_language(text, wanted):
     assert language(text) == wanted
 

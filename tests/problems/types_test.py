@@ -32,7 +32,8 @@ def test_a_bad_field_is_named_with_its_line(tmp_path, row, wanted):
 
 
 def test_problems_without_an_answer_are_left_out_and_counted(tmp_path, caplog):
-    path = _file(tmp_path, {'problem': 'p', 'answer': '1'}, {'problem': 'q', 'answer': None}, {'problem': 'r', 'answer': ''})
+    path = _file(tmp_path, {'problem': 'p', 'answer': '1'}, {'problem': 'q', 'answer': None},
+                 {'problem': 'r', 'answer': ''})
     assert read_problems(path) == [Problem('p', '1')]
     assert 'left out 2 problems without an answer, the first in line 2' in caplog.text
     with pytest.raises(ValueError, match='none of its 1 problems has an answer'):

@@ -11,7 +11,7 @@ SHAPE = (3, 4, 5)
 
 
 def values(seed=0, shape=SHAPE, on_policy=False, spread=0.4):
-    """float64 (logps, ref_logps, old_logps, advantages); off-policy, ratios lie well inside and well outside 0.8 to 1.2."""
+    """float64 (logps, ref_logps, old_logps, advantages); off-policy, ratios lie well inside and outside 0.8 to 1.2."""
     rng = np.random.default_rng(seed)
     logps_QGT = -rng.exponential(size=shape)
     ref_logps_QGT = logps_QGT + rng.normal(size=shape) * 0.5

@@ -1,5 +1,6 @@
 """policy_step against the written objective: whole rows, no shared prompt, no micro-batches, float64, NumPy."""
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -51,16 +52,23 @@ def make_rollouts(Q, G, T=5, S=6, seed=0):
                     length_QG.astype(np.int32), trained_QGT, zeros_QGT, zeros_QGT)
 
 
-def make_experience(model, params, Q=8, G=4, noise=0.3, seed=0, **sizes):
-    """Rewards 0 or 1 at the last token, one group with equal rewards; noise 0 is on-policy."""
+def make_experience(model, params, Q=8, G=4, noise=0.3, seed=0, process=False):
+    """Rewards 0 or 1 at the last token, one group with equal rewards; noise 0 is on-policy.
+
+    process: longer outputs have a first step too, which ends at their first token.
+    """
     rng = np.random.default_rng(seed + 100)
-    rollouts = make_rollouts(Q, G, seed=seed, **sizes)
+    rollouts = make_rollouts(Q, G, seed=seed)
     rewards_QG = (np.arange(G) % 2 == rng.integers(0, 2, (Q, 1))).astype(np.float32)
     rewards_QG[-1] = 0.1
     ends_QGT = (np.arange(rollouts.tokens_QGT.shape[2]) == rollouts.length_QG[..., None] - 1).astype(np.int32)
+    rewards_QGT = rewards_QG[..., None] * ends_QGT
+    if process:
+        ends_QGT[:, :, 0] = 1
+        rewards_QGT[:, :, 0] = rng.random((Q, G))
     old_logps_QGT = np.asarray(full_logps(model, params, rollouts)) + noise * rng.normal(size=ends_QGT.shape)
     old_logps_QGT = (old_logps_QGT * rollouts.trained_QGT).astype(np.asarray(old_logps_QGT).dtype)
-    return Experience(rollouts, old_logps_QGT, rewards_QG[..., None] * ends_QGT, ends_QGT)
+    return Experience(rollouts, old_logps_QGT, rewards_QGT.astype(np.float32), ends_QGT)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -146,12 +154,13 @@ def numpy_tokens(model, params, ref_params, experience):
             ref_ratio = np.exp(ref_logps[start - 1 + t] - logp)
             kl = ref_ratio - np.log(ref_ratio) - 1
             surrogate = min(ratio * advantage, np.clip(ratio, 1 - CLIP, 1 + CLIP) * advantage)
-            tokens[q, g, t] = dict(objective=surrogate - KL_COEF * kl, kl=kl, ratio=ratio, entropy=entropies[start - 1 + t],
-                                   clipped=ratio * advantage > surrogate)
+            tokens[q, g, t] = dict(objective=surrogate - KL_COEF * kl, kl=kl, ratio=ratio,
+                                   entropy=entropies[start - 1 + t], clipped=ratio * advantage > surrogate)
     return tokens
 
 
-def update(model, params, ref_params, experience, sizes=(1, 1, 1), normalise=normalisation.sequence_mean, micro_batches=1):
+def update(model, params, ref_params, experience, sizes=(1, 1, 1), normalise=normalisation.sequence_mean,
+           micro_batches=1):
     """(gradient, metrics) of one policy_step on a mesh data x fsdp x tensor, everything placed as a run places it."""
     mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:int(np.prod(sizes))])
     with jax.set_mesh(mesh):
@@ -209,11 +218,12 @@ def ordinary():
 # ---- the gradient and the loss
 
 
-@pytest.mark.parametrize('noise', [0.0, 0.3], ids=['on_policy', 'off_policy'])
-def test_gradient_is_that_of_the_written_objective(noise):
+@pytest.mark.parametrize('noise, process', [(0.0, False), (0.3, False), (0.3, True)],
+                         ids=['on_policy', 'off_policy', 'process_supervision'])
+def test_gradient_is_that_of_the_written_objective(noise, process):
     with jax.enable_x64(True):
         model, params, ref_params = policies('float64')
-        experience = make_experience(model, params, noise=noise)
+        experience = make_experience(model, params, noise=noise, process=process)
         gradient, metrics = update(model, params, ref_params, experience)
         assert metrics['clip_share'] > 0.05 if noise else metrics['clip_share'] == 0
         advantages_QGT = numpy_advantages(experience)
@@ -336,6 +346,14 @@ def test_equal_rewards_leave_only_the_reference():
     assert all(np.isfinite(leaf).all() and (leaf != 0).any() for leaf in jax.tree.leaves(gradient))
 
 
+def test_nothing_trained_is_no_gradient_and_not_nan():
+    (model, params, ref_params), experience, _ = ordinary()
+    nothing = experience.replace(rollouts=experience.rollouts.replace(trained_QGT=0 * experience.rollouts.trained_QGT))
+    gradient, metrics = update(model, params, ref_params, nothing)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
+    assert metrics['loss'] == 0 and metrics['kl'] == 0 and metrics['ratio'] == 0
+
+
 # ---- micro-batches
 
 
@@ -352,7 +370,8 @@ def test_micro_batches_give_the_same_update(micro_batches):
     assert_agrees(update(*policies(), experience, micro_batches=micro_batches), expected)
 
 
-@pytest.mark.parametrize('questions, outputs, parts', [(4, 6, 1), (4, 6, 2), (4, 6, 4), (4, 6, 8), (4, 6, 24), (3, 4, 2), (3, 4, 6)])
+@pytest.mark.parametrize('questions, outputs, parts',
+                         [(4, 6, 1), (4, 6, 2), (4, 6, 4), (4, 6, 8), (4, 6, 24), (3, 4, 2), (3, 4, 6)])
 def test_every_output_is_in_one_part_with_its_own_prompt(questions, outputs, parts):
     rollouts = jax.tree.map(jnp.asarray, make_rollouts(questions, outputs))
     number_QGT = jnp.arange(questions * outputs).reshape(questions, outputs, 1)
@@ -362,7 +381,7 @@ def test_every_output_is_in_one_part_with_its_own_prompt(questions, outputs, par
     per_part = questions * outputs // parts
     assert cut_number.shape[0] == parts and cut_number[0].size == per_part
     for part in range(parts):
-        assert cut.prompt_QS[part].shape[0] == max(1, questions // parts) or parts % questions, 'questions are cut first'
+        assert len(cut.prompt_QS[part]) == questions // math.gcd(questions, parts), 'questions are cut first'
         for q, g in np.ndindex(*cut_number.shape[1:3]):
             question, output = divmod(int(cut_number[part, q, g, 0]), outputs)
             assert cut.prompt_QS[part, q, 0] == question
@@ -405,7 +424,7 @@ def test_traced_once_and_state_donated():
                                normalisation=normalisation.sequence_mean, clip=CLIP)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(given))
         assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((ref_params, experience)))
-        states.append(jax.device_get(state))
+        states.append(jax.tree.map(np.array, state))      # a view would keep the buffers from being donated
     assert policy_step._cache_size() == before + 1
     assert [int(each.step) for each in states] == [1, 2]
     moved = jax.tree.map(lambda x, change: np.asarray(x) - 0.5 * change, params, gradient)

@@ -1,0 +1,166 @@
+"""One GRPO step on random weights, timed by its parts; prints one JSON line last.
+
+  python tests/benchmarks/grpo_step.py [--steps 8] [--count]
+  python tests/benchmarks/grpo_step.py --peers --tunix_python=PYTHON --trl_python=PYTHON [--rounds 3]
+
+Shapes are those of the peers' programs (bench_tunix_grpo.py, bench_trl_grpo.py in --peers_dir): every output runs to its
+full length, the reward is the share of odd tokens. --peers runs the three in turn, --rounds times, each time in a process
+of its own; ratio_to_fastest is the median of our steps over the faster peer's. reference_s times the reference's forward
+pass on its own: within a step it is part of policy_step, and so of update_s.
+"""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+
+def flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in dict(steps=8, vocab=512, d=256, layers=4, heads=4, ffn=1024, prompt=32, completion=64, prompts=8,
+                              group=8, rounds=3, unroll=0).items():
+        parser.add_argument(f'--{name}', type=int, default=default)
+    parser.add_argument('--beta', type=float, default=0.04)
+    parser.add_argument('--dtype', default='float32')
+    parser.add_argument('--count', action='store_true', help='count the executables that a step launches (slower)')
+    parser.add_argument('--peers', action='store_true')
+    parser.add_argument('--peers_dir', default='../shared/peers')
+    parser.add_argument('--tunix_python', default='')
+    parser.add_argument('--trl_python', default='')
+    return parser.parse_args()
+
+
+def count_launches() -> collections.Counter:
+    """Counts every executable launched from now on, by name: Python dispatch instead of the C++ fast path."""
+    from jax._src import pjit
+    from jax._src.interpreters import pxla
+    launched, execute = collections.Counter(), pxla.ExecuteReplicated.__call__
+
+    def counting(self, *arguments):
+        launched[self.name] += 1
+        return execute(self, *arguments)
+    pjit._get_fastpath_data = lambda *arguments, **named: None
+    pxla.ExecuteReplicated.__call__ = counting
+    return launched
+
+
+def measure(asked: argparse.Namespace) -> dict:
+    """Times asked.steps steps of ours; medians leave out the first two."""
+    import jax
+    import numpy as np
+    from mathrl import sharding
+    from mathrl.main import keep_freed_memory
+    from mathrl.models.llama import Llama, LlamaConfig
+    from mathrl.programs.trained_model import fresh_params, fresh_state
+    from mathrl.rl import coefficients, normalisation
+    from mathrl.rl.step import output_logps, policy_step
+    from mathrl.rl.types import Experience
+    from mathrl.sampling.filters import Sampling
+    from mathrl.sampling.rollout import sample_jit
+    from mathrl.train import optim
+
+    keep_freed_memory()
+    compiling = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiling.append(seconds) if event.endswith('backend_compile_duration') else None)
+    launched = count_launches() if asked.count else collections.Counter()
+    config = LlamaConfig(vocab=asked.vocab, width=asked.d, layers=asked.layers, heads=asked.heads, kv_heads=asked.heads,
+                         head_dim=asked.d // asked.heads, mlp_width=asked.ffn, dtype=asked.dtype,
+                         unroll=asked.unroll or asked.layers)
+    model, mesh, optimizer = Llama(config), sharding.make_mesh(), optim.adamw(optim.constant(1e-6))
+    coefficient, eos_id = coefficients.grpo(kl_coef=asked.beta), asked.vocab + 7      # never sampled: all run full length
+    reference_logps = jax.jit(lambda params, rollouts: output_logps(model, params, rollouts)[0])
+    rng = np.random.default_rng(0)
+    Q, G, S, T = asked.prompts, asked.group, asked.prompt, asked.completion
+    times, launches = collections.defaultdict(list), []
+
+    def odd_share(_, tokens_QGT):
+        ends_QGT = np.zeros(tokens_QGT.shape, np.int32)
+        ends_QGT[:, :, -1] = 1
+        return ((tokens_QGT % 2).mean(-1, keepdims=True) * ends_QGT).astype(np.float32), ends_QGT
+
+    with jax.set_mesh(mesh):
+        reference = fresh_params(model, mesh, 0)
+        state = fresh_state(fresh_params(model, mesh, 0), optimizer, mesh)
+        count = sum(leaf.size for leaf in jax.tree.leaves(reference))
+        key, questions = jax.random.key(0), sharding.place(mesh, np.arange(Q, dtype=np.int32), 'Q')
+        length_Q = sharding.place(mesh, np.full(Q, S, np.int32), 'Q')
+        for step in range(asked.steps):
+            prompt_QS = rng.integers(1, asked.vocab, (Q, S)).astype(np.int32)
+            before, begun = sum(launched.values()), time.perf_counter()
+            rollouts = sample_jit(state.params, sharding.place(mesh, prompt_QS, 'QS'), length_Q, jax.random.fold_in(key, step),
+                                  questions, model=model, outputs=G, max_tokens=T, sampling=Sampling(), eos_id=eos_id)
+            jax.block_until_ready(rollouts)
+            sampled = time.perf_counter()
+            rewards_QGT, ends_QGT = sharding.map_rows(odd_share, rollouts.tokens_QGT)
+            experience = Experience(rollouts, rollouts.policy_logps_QGT, rewards_QGT, ends_QGT)
+            rewarded = time.perf_counter()
+            state, _ = policy_step(state, reference, experience, model=model, optimizer=optimizer, coefficient=coefficient,
+                                   normalisation=normalisation.sequence_mean)
+            jax.block_until_ready(state)
+            ended = time.perf_counter()
+            launches.append(sum(launched.values()) - before)
+            for name, seconds in dict(rollout_s=sampled - begun, update_s=ended - rewarded, step_s=ended - begun).items():
+                times[name].append(seconds)
+        compiled = sum(compiling)
+        for _ in range(asked.steps):
+            begun = time.perf_counter()
+            jax.block_until_ready(reference_logps(reference, rollouts))
+            times['reference_s'].append(time.perf_counter() - begun)
+    result = {name: float(np.median(values[2:])) for name, values in times.items()}
+    return {'system': 'mathrl', 'jax': jax.__version__, 'device': jax.devices()[0].device_kind, 'n_params': count,
+            'shapes': {name: getattr(asked, name) for name in ('vocab', 'd', 'layers', 'heads', 'ffn', 'prompt', 'completion',
+                                                              'prompts', 'group', 'dtype')},
+            **result, 'rollout_tokens_per_s': Q * G * T / result['rollout_s'],
+            'executables_per_step': launches[-1] if asked.count else None, 'compile_s': compiled,
+            'peak_rss_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'all_step_s': times['step_s']}
+
+
+def last_json(command: list[str]) -> dict:
+    """Runs a program and reads its last line; its own words go to stderr if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        sys.exit(f'{" ".join(command)} failed:\n{done.stderr[-3000:]}')
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def against_peers(asked: argparse.Namespace) -> dict:
+    """Ours and both peers in turn, asked.rounds times."""
+    import numpy as np
+    folder = (ROOT / asked.peers_dir).resolve()
+    pythons = {'tunix': asked.tunix_python, 'trl': asked.trl_python}
+    for name, python in pythons.items():
+        if not python or not os.path.exists(python):
+            sys.exit(f'--peers wants --{name}_python: a Python that has {name} installed; got {python!r}')
+    shape = [f'--{name}={getattr(asked, name)}' for name in ('steps', 'vocab', 'd', 'layers', 'heads', 'ffn', 'prompt',
+                                                             'completion', 'prompts', 'group', 'beta')]
+    rounds = collections.defaultdict(list)
+    for _ in range(max(3, asked.rounds)):
+        rounds['mathrl'].append(last_json([sys.executable, __file__, *shape, f'--unroll={asked.unroll}']))
+        for name, python in pythons.items():
+            rounds[name].append(last_json([python, str(folder / f'bench_{name}_grpo.py'), *shape]))
+    counted = last_json([sys.executable, __file__, *shape, '--count', '--steps=4'])
+    ours = [seconds for each in rounds['mathrl'] for seconds in each['all_step_s'][2:]]
+    peers = {name: {'step_s': float(np.median([each['step']['median_all_s'] for each in rounds[name]])),
+                    'step_s_rounds': [each['step']['median_all_s'] for each in rounds[name]],
+                    'rollout_s': float(np.median([each['rollout']['median_all_s'] for each in rounds[name]])),
+                    'update_s': float(np.median([each['update']['median_all_s'] for each in rounds[name]])),
+                    'peak_rss_mb': rounds[name][-1]['peak_rss_mb'],
+                    'compile_s': rounds[name][-1].get('compile_backend_s_total')} for name in pythons}
+    parts = ('rollout_s', 'reference_s', 'update_s', 'compile_s', 'peak_rss_mb', 'rollout_tokens_per_s')
+    medians = {name: float(np.median([each[name] for each in rounds['mathrl']])) for name in parts}
+    return {**rounds['mathrl'][-1], **medians, 'step_s': float(np.median(ours)), 'all_step_s': ours,
+            'executables_per_step': counted['executables_per_step'], 'peers': peers,
+            'ratio_to_fastest': float(np.median(ours)) / min(peer['step_s'] for peer in peers.values())}
+
+
+if __name__ == '__main__':
+    arguments = flags()
+    print(json.dumps(against_peers(arguments) if arguments.peers else measure(arguments)))

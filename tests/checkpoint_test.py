@@ -1,0 +1,216 @@
+"""Checkpoints: what is restored is what was saved, bit for bit, or the error says which leaf is not."""
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mathrl import sharding
+from mathrl.checkpoint import Checkpoints, shapes_like, tree_digests
+
+SIZES = [(1, 1, 1), (8, 1, 1), (1, 8, 1), (2, 2, 2)]
+
+
+def mesh_of(sizes):
+    return sharding.make_mesh(*sizes, devices=jax.devices()[:np.prod(sizes)])
+
+
+def some_tree(seed=0, shape=(8, 16)):
+    rng = np.random.default_rng(seed)
+    return {'embed_VD': rng.normal(size=shape).astype(np.float32), 'layers': {'up_DF': rng.normal(size=(2, 16, 8)).astype(np.float32)}}
+
+
+def placed(tree, sizes=(1, 1, 1)):
+    mesh = mesh_of(sizes)
+    return jax.device_put(tree, sharding.parameter_shardings(mesh, tree))
+
+
+def saved(folder, **trees):
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(1, trees, {})
+
+
+def assert_equal(tree, wanted):
+    jax.tree.map(np.testing.assert_array_equal, tree, wanted)
+
+
+def assert_one_sentence(error):
+    assert '\n' not in str(error) and len(str(error)) < 800, str(error)
+
+
+# ---- saved and restored
+
+def test_trees_and_meta_come_back(tmp_path):
+    params, other = placed(some_tree()), {'step': jnp.int32(7), 'key': jnp.arange(2, dtype=jnp.uint32), 'half': jnp.ones(3, jnp.bfloat16)}
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() is None
+        checkpoints.save(3, {'params': params, 'rest': other}, {'config': 'a = 1\n', 'number': 2})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 3
+        meta = checkpoints.meta(3)
+        restored = checkpoints.restore(3, {'params': shapes_like(params), 'rest': shapes_like(other)})
+    assert (meta['config'], meta['number']) == ('a = 1\n', 2)
+    assert_equal(restored, {'params': params, 'rest': other})
+    assert [x.dtype for x in jax.tree.leaves(restored)] == [x.dtype for x in jax.tree.leaves([params, other])]
+
+
+def test_one_tree_of_several_can_be_asked_for(tmp_path):
+    params = placed(some_tree())
+    saved(tmp_path, params=params, rest={'step': jnp.int32(7)})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert_equal(checkpoints.restore(1, {'params': shapes_like(params)}), {'params': params})
+
+
+@pytest.mark.parametrize('before, after', [((1, 1, 1), (2, 2, 2)), ((1, 8, 1), (8, 1, 1)), ((2, 2, 2), (1, 1, 1))], ids=str)
+def test_a_checkpoint_is_restored_on_another_mesh(tmp_path, before, after):
+    saved(tmp_path, params=placed(some_tree(), before))
+    wanted = shapes_like(placed(some_tree(1), after))
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(1, {'params': wanted})['params']
+    assert_equal(restored, some_tree())
+    assert jax.tree.map(lambda x: x.sharding, restored) == jax.tree.map(lambda x: x.sharding, wanted)
+
+
+def test_only_the_last_steps_stay(tmp_path):
+    for keep, left in ((2, ['3', '4']), (None, ['1', '2', '3', '4'])):
+        with Checkpoints(tmp_path / str(keep), keep=keep) as checkpoints:
+            for step in range(1, 5):
+                checkpoints.save(step, {'params': some_tree(step)}, {})
+        assert sorted(path.name for path in (tmp_path / str(keep)).iterdir()) == left
+        with Checkpoints(tmp_path / str(keep), keep=keep) as checkpoints:
+            assert_equal(checkpoints.restore(3, {'params': shapes_like(placed(some_tree()))})['params'], some_tree(3))
+
+
+def test_a_step_that_is_there_is_not_saved_again(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {'params': some_tree(0)}, {'which': 'first'})
+        checkpoints.save(1, {'params': some_tree(1)}, {'which': 'second'})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.meta(1)['which'] == 'first'
+
+
+def test_what_is_saved_is_the_tree_at_the_call(tmp_path):
+    """The next update is handed the saved state's memory, while the files are still being written."""
+    forward = jax.jit(lambda tree: {'embed_VD': tree['embed_VD'] * 2 + 1}, donate_argnums=0)
+    tree = forward({'embed_VD': jnp.ones((2048, 2048))})
+    with Checkpoints(tmp_path, keep=None) as checkpoints:
+        for step in range(3):
+            checkpoints.save(step, {'params': tree}, {})
+            tree = forward(forward(tree))
+    with Checkpoints(tmp_path, keep=None) as checkpoints:
+        for step in range(3):
+            restored = checkpoints.restore(step, {'params': shapes_like(tree)})['params']
+            np.testing.assert_array_equal(restored['embed_VD'], 4 ** (step + 1) - 1)
+
+
+def test_a_half_written_step_is_not_there(tmp_path):
+    saved(tmp_path, params=some_tree())
+    (tmp_path / '2.orbax-checkpoint-tmp').mkdir()
+    (tmp_path / '2.orbax-checkpoint-tmp' / 'params').mkdir()
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 1
+
+
+# ---- digests
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'int32', 'uint32', 'int8', 'bool'])
+def test_digests_do_not_depend_on_the_mesh(dtype):
+    tree = jax.tree.map(lambda x: (x * 100).astype(dtype), jax.tree.map(jnp.asarray, some_tree()))
+    digests = [tree_digests(placed(tree, sizes)) for sizes in SIZES]
+    assert set(digests[0]) == {'embed_VD', 'layers/up_DF'}
+    assert all(other == digests[0] for other in digests)
+
+
+@pytest.mark.parametrize('dtype, bits', [('float32', np.uint32), ('bfloat16', np.uint16), ('int32', np.uint32), ('int8', np.uint8)])
+def test_every_flipped_bit_changes_the_digest(dtype, bits):
+    x = np.random.default_rng(0).integers(0, 256, 5 * 3 * np.dtype(bits).itemsize, np.uint8).view(bits).reshape(5, 3)
+    digest = lambda x: tree_digests({'x': jax.lax.bitcast_convert_type(jnp.asarray(x), jnp.dtype(dtype))})['x']
+    digests = {digest(x)}
+    for index in np.ndindex(x.shape):
+        for bit in range(x.itemsize * 8) if index[0] < 2 else (0,):
+            flipped = x.copy()
+            flipped[index] ^= bits(1 << bit)
+            digests.add(digest(flipped))
+    assert len(digests) == 1 + 2 * 3 * x.itemsize * 8 + 3 * 3
+
+
+def test_digests_tell_order_sign_of_zero_and_scalars_apart():
+    values = [[1.0, 2.0], [2.0, 1.0], [0.0, 0.0], [0.0, -0.0], [float('nan'), 0.0]]
+    assert len({tree_digests({'x': jnp.array(value)})['x'] for value in values}) == len(values)
+    assert tree_digests({'x': jnp.float32(1)}) != tree_digests({'x': jnp.float32(2)})
+
+
+# ---- what is wrong on disk
+
+def files_of(folder):
+    """The files that hold arrays' bytes, the largest first."""
+    files = [path for path in pathlib.Path(folder).rglob('*') if path.is_file() and path.parent.name == 'd']
+    return sorted(files, key=lambda path: -path.stat().st_size)
+
+
+@pytest.mark.parametrize('where', [0.05, 0.3, 0.5, 0.7, 0.9])
+def test_a_flipped_bit_on_disk_is_found(tmp_path, where):
+    params = placed(some_tree(shape=(64, 64)))
+    saved(tmp_path, params=params)
+    file = files_of(tmp_path)[0]
+    content = bytearray(file.read_bytes())
+    content[int(len(content) * where)] ^= 4
+    file.write_bytes(content)
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=f'checkpoint {tmp_path / "1"}') as caught:
+        checkpoints.restore(1, {'params': shapes_like(params)})
+    assert_one_sentence(caught.value)
+
+
+def test_a_changed_leaf_is_named(tmp_path, monkeypatch):
+    """As if the disk had given back other bits, which Orbax does not notice."""
+    params = placed(some_tree())
+    saved(tmp_path, params=params)
+    with Checkpoints(tmp_path) as checkpoints:
+        real = checkpoints._manager.restore
+
+        def one_bit_flipped(step, args):
+            trees = dict(real(step, args=args))
+            if 'params' in trees:
+                up_LDF = np.array(trees['params']['layers']['up_DF'])
+                up_LDF.view(np.uint32)[1, 3, 5] ^= 1
+                trees['params']['layers']['up_DF'] = jnp.asarray(up_LDF)
+            return trees
+        monkeypatch.setattr(checkpoints._manager, 'restore', one_bit_flipped)
+        with pytest.raises(ValueError, match='params/layers/up_DF is not what was saved .* 1 of 2 leaves') as caught:
+            checkpoints.restore(1, {'params': shapes_like(params)})
+    assert_one_sentence(caught.value)
+
+
+# Orbax leaves a coroutine behind when it refuses a shape.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+@pytest.mark.parametrize('wanted, said', [
+    ({'reference': some_tree()}, 'reference was not saved; there are: params;'),
+    ({'params': {'embed_VD': some_tree()['embed_VD']}}, 'params/layers/up_DF is saved but not wanted;'),
+    ({'params': {**some_tree(), 'more_D': np.zeros(4, np.float32)}}, 'params/more_D is wanted but was not saved;'),
+    ({'params': some_tree(shape=(8, 17))}, r'\(8, 17\) is not compatible with the stored shape: \(8, 16\)'),
+    ({'params': some_tree(shape=(4, 16))}, r'\(4, 16\) is not compatible with the stored shape: \(8, 16\)'),
+    ({'params': jax.tree.map(np.float16, some_tree())}, 'params/embed_VD is not what was saved')],
+    ids=['item', 'fewer', 'more', 'larger', 'smaller', 'dtype'])
+def test_asking_for_what_is_not_there_is_one_sentence(tmp_path, wanted, said):
+    saved(tmp_path, params=some_tree())
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=f'checkpoint {tmp_path / "1"}.*{said}') as caught:
+        checkpoints.restore(1, shapes_like(jax.tree.map(jnp.asarray, wanted)))
+    assert_one_sentence(caught.value)
+
+
+@pytest.mark.parametrize('item, part', [('params', 'd'), ('params', '_METADATA'), ('meta', 'metadata')])
+def test_a_file_cut_short_is_one_sentence(tmp_path, item, part):
+    saved(tmp_path, params=placed(some_tree(shape=(64, 64))))
+    file = files_of(tmp_path)[0] if part == 'd' else tmp_path / '1' / item / part
+    file.write_bytes(file.read_bytes()[:file.stat().st_size // 2])
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=f'{tmp_path / "1"} cannot be restored') as caught:
+        checkpoints.restore(1, {'params': shapes_like(placed(some_tree(shape=(64, 64))))})
+    assert_one_sentence(caught.value)
+
+
+def test_asking_for_a_step_that_is_not_there_is_one_sentence(tmp_path):
+    saved(tmp_path, params=some_tree())
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=f'checkpoint {tmp_path / "5"}') as caught:
+        checkpoints.restore(5, {'params': shapes_like(placed(some_tree()))})
+    assert_one_sentence(caught.value)

@@ -1,0 +1,100 @@
+"""The pretrain program: loss falls, the folder of a trained model is left, stopped and gone on with it is the same."""
+import json
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from mathrl import sharding
+from mathrl.checkpoint import Checkpoints
+from mathrl.metrics import read_metrics
+from mathrl.models.llama import Llama
+from mathrl.programs import pretrain, trained_model
+from mathrl.train import optim
+from mathrl.train.loop import Schedule
+from mathrl.train.step import train_step
+
+
+def settings(tiny, workdir, steps=30, **changed):
+    rate = optim.constant(1e-2)
+    defaults = dict(workdir=epath.Path(workdir), model=tiny.config, tokenizer=tiny.tokenizer, data=tiny.text,
+                    mesh=sharding.make_mesh(2, 2, 2), optimizer=optim.adamw(rate), learning_rate=rate,
+                    schedule=Schedule(steps=steps, save_every=100, log_every=5), batch=8, seed=3, config='# a config')
+    return defaults | changed
+
+
+def params(folder, tiny):
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    return jax.device_get(trained_model.open_params(str(folder), Llama(tiny.config), mesh))
+
+
+@pytest.fixture(scope='module')
+def trained(tiny, tmp_path_factory):
+    """(folder of 30 steps, how often the update was compiled for it)."""
+    workdir, before = tmp_path_factory.mktemp('pretrain'), train_step._cache_size()
+    pretrain.run(**settings(tiny, workdir))
+    return workdir, train_step._cache_size() - before
+
+
+def test_loss_falls(trained):
+    lines = read_metrics(trained[0] / 'metrics.jsonl')
+    assert [line['step'] for line in lines] == [4, 9, 14, 19, 24, 29]
+    for line in lines:
+        assert {'loss', 'grad_norm', 'learning_rate', 'seconds', 'tokens_per_s'} <= set(line)
+        np.testing.assert_allclose(line['learning_rate'], 1e-2, rtol=1e-6)
+    losses = [line['loss'] for line in lines]
+    assert losses[0] < np.log(280) and losses[-1] < 0.6 * losses[0], losses
+
+
+def test_update_is_compiled_once(trained):
+    assert trained[1] == 1
+
+
+def test_it_leaves_a_trained_models_folder(trained, tiny):
+    folder = trained[0]
+    config, tokenizer = trained_model.open_config(str(folder))
+    assert config == tiny.config and json.loads((folder / 'model.json').read_text())['width'] == 32
+    assert (folder / 'tokenizer.model').read_bytes() == epath.Path(tiny.tokenizer).read_bytes()
+    with Checkpoints(folder / 'checkpoints') as checkpoints:
+        assert checkpoints.latest() == 30 and checkpoints.meta(30)['config'] == '# a config'
+
+
+def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(trained, tiny, tmp_path):
+    pretrain.run(**settings(tiny, tmp_path, steps=13))
+    pretrain.run(**settings(tiny, tmp_path))
+    jax.tree.map(np.testing.assert_array_equal, params(tmp_path, tiny), params(trained[0], tiny))
+
+
+def test_dry_run_prints_and_writes_nothing(tiny, tmp_path, capsys):
+    pretrain.run(**settings(tiny, tmp_path, dry_run=True))
+    printed = capsys.readouterr().out
+    assert 'embed_VD' in printed and '30 steps of 8 rows' in printed and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('changed, message', [
+    (dict(batch=6), 'a batch of 6 rows does not divide into 1 micro-batches over 4 devices'),
+    (dict(micro_batches=4), 'a batch of 8 rows does not divide into 4 micro-batches over 4 devices'),
+    (dict(data='absent'), 'absent is not a packed folder: there is no such folder'),
+    (dict(tokenizer='absent.model'), 'absent.model: there is no such tokenizer'),
+])
+def test_bad_input_is_one_sentence(tiny, tmp_path, changed, message):
+    with pytest.raises(ValueError, match=message):
+        pretrain.run(**settings(tiny, tmp_path, **changed))
+    assert not list(tmp_path.iterdir())
+
+
+def test_vocabulary_larger_than_the_models_is_refused(tiny, tmp_path):
+    small = trained_model.LlamaConfig(vocab=256, width=32, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=32)
+    with pytest.raises(ValueError, match='the model has vocab=256, the tokenizer .* has 275 pieces'):
+        pretrain.run(**settings(tiny, tmp_path, model=small))
+
+
+def test_rows_of_another_tokenizer_are_refused(tiny, tmp_path):
+    manifest = json.loads((epath.Path(tiny.text) / 'manifest.json').read_text())
+    for path in epath.Path(tiny.text).iterdir():
+        path.copy(tmp_path / path.name)
+    (tmp_path / 'manifest.json').write_text(json.dumps(manifest | {'tokenizer_digest': 'f' * 64}))
+    (tmp_path / 'run').mkdir()
+    with pytest.raises(ValueError, match='made with tokenizer ffffffffffff'):
+        pretrain.run(**settings(tiny, tmp_path / 'run', data=str(tmp_path)))
