@@ -74,7 +74,6 @@ def test_dry_run_prints_and_writes_nothing(tiny, tmp_path, capsys):
 
 @pytest.mark.parametrize('changed, message', [
     (dict(batch=6), 'a batch of 6 rows does not divide into 1 micro-batches over 4 devices'),
-    (dict(micro_batches=4), 'a batch of 8 rows does not divide into 4 micro-batches over 4 devices'),
     (dict(data='absent'), 'absent is not a packed folder: there is no such folder'),
     (dict(tokenizer='absent.model'), 'absent.model: there is no such tokenizer'),
 ])
