@@ -16,9 +16,9 @@ def describe(name: str, model: Llama, mesh, data: str, batch: int, schedule: Sch
     print(f'{name}: {schedule.steps} steps of {batch} rows from {data}')
 
 
-def train(name: str, workdir, config: str, *, model: Llama, params, tokenizer, mesh, data: str, optimizer, schedule: Schedule,
+def train(name: str, workdir, config: str, *, model: Llama, first_params, tokenizer, mesh, data: str, optimizer, schedule: Schedule,
           learning_rate, batch: int, micro_batches: int, seed: int) -> None:
-    """Trains on the packed rows of `data` from `params`, or from workdir's last checkpoint."""
+    """Trains on the packed rows of `data` from what first_params() gives, or from workdir's last checkpoint."""
     reader = open_packed(data)
     check_tokenizer(reader, tokenizer)
     if batch % (micro_batches * sharding.batch_devices(mesh)):
@@ -31,5 +31,5 @@ def train(name: str, workdir, config: str, *, model: Llama, params, tokenizer, m
         state, metrics = train_step(state, rows, model=model, optimizer=optimizer, micro_batches=micro_batches)
         return state, {**metrics, 'learning_rate': learning_rate(step)}, batch * reader.row_length
     with jax.set_mesh(mesh):
-        state, _ = resume(workdir, trained_model.fresh_state(params, optimizer, mesh))
+        state, _ = resume(workdir, trained_model.fresh_state(first_params(), optimizer, mesh))
         fit(name, workdir, state, advance, schedule, meta={'config': config, 'model': 'model.json'})

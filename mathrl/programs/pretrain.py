@@ -21,6 +21,7 @@ def run(*, workdir: epath.Path, model: LlamaConfig, tokenizer: str, data: str, m
     vocabulary = tokenizers.load(tokenizer)
     if vocabulary.vocab_size > model.vocab:
         raise ValueError(f'the model has vocab={model.vocab}, the tokenizer {tokenizer} has {vocabulary.vocab_size} pieces')
-    language_model.train('pretrain', workdir, config, model=llama, params=trained_model.fresh_params(llama, mesh, seed),
+    language_model.train('pretrain', workdir, config, model=llama,
+                         first_params=lambda: trained_model.fresh_params(llama, mesh, seed),
                          tokenizer=vocabulary, mesh=mesh, data=data, optimizer=optimizer, schedule=schedule,
                          learning_rate=learning_rate, batch=batch, micro_batches=micro_batches, seed=seed)

@@ -27,7 +27,8 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         heldout_questions: int = 256, heldout_every: int = 20, config: str = '', dry_run: bool = False) -> None:
     """Trains the model in the folder `model` on problems (JSONL), group_size outputs for each of `questions` a step.
 
-    The reference is the model as it was. heldout: problems whose sampled accuracy is logged every heldout_every steps.
+    The reference is the model as it was. heldout: problems whose sampled accuracy is logged before every
+    heldout_every-th update, the first among them.
     """
     # ---- the model, the reference, the problems
     model_config, tokenizer = trained_model.open_config(model)
@@ -45,6 +46,9 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
 
     # ---- one step: sample, reward, update
     def advance(state, step):
+        before = {}
+        if heldout_set and step % heldout_every == 0:
+            before = {'accuracy': heldout_accuracy(state.params)}
         began = time.perf_counter()
         rows = train_set.rows(seed, step, questions)
         chosen = [train_set.problems[row] for row in rows]
@@ -62,9 +66,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         written = rollout_metrics['length'] * questions * group_size
         metrics |= rollout_metrics | {'rollout_tokens_per_s': written / (sampled - began),
                                       'update_tokens_per_s': written / (time.perf_counter() - sampled)}
-        if heldout_set and ((step + 1) % heldout_every == 0 or step == 0):
-            metrics['accuracy'] = heldout_accuracy(state.params)
-        return state, metrics, int(written)
+        return state, metrics | before, int(written)
 
     def heldout_accuracy(params):
         graded = answer(llama, params, tokenizer, mesh, heldout_set.problems, heldout_set.prompts, grade, samples=1,

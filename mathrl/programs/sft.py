@@ -15,6 +15,7 @@ def run(*, workdir: epath.Path, model: str, data: str, mesh, optimizer, learning
     llama = Llama(model_config)
     if dry_run:
         return language_model.describe('sft', llama, mesh, data, batch, schedule)
-    language_model.train('sft', workdir, config, model=llama, params=trained_model.open_params(model, llama, mesh),
+    language_model.train('sft', workdir, config, model=llama,
+                         first_params=lambda: trained_model.open_params(model, llama, mesh),
                          tokenizer=tokenizer, mesh=mesh, data=data, optimizer=optimizer, schedule=schedule,
                          learning_rate=learning_rate, batch=batch, micro_batches=micro_batches, seed=seed)

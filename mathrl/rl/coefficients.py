@@ -1,14 +1,21 @@
 """Gradient coefficients: each method is a number per token on grad log pi (DeepSeekMath section 5.2.1).
 
-A coefficient is a pure function (logps_QGT, ref_logps_QGT, sample) -> (gc_QGT, objective_QGT). The update ascends
-sum(weight * stop_gradient(gc) * logps); gc is the derivative of the written objective by logps, token by token, and the
-objective's own value comes along for the logs.
+A coefficient is a pure function (logps_QGT, ref_logps_QGT, sample) -> Terms. The update ascends
+sum(weight * stop_gradient(gc) * logps); gc is the derivative of the written objective by logps, token by token.
 """
-from typing import Callable
+from typing import Callable, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from mathrl.rl import kl
+
+
+class Terms(NamedTuple):
+    """gc: the coefficient. For the logs: the objective's own value, and where the clip took the gradient away (bool)."""
+    gc_QGT: jax.Array
+    objective_QGT: jax.Array
+    clipped_QGT: jax.Array
 
 
 def grpo(kl_coef: float = 0.04, clip: float = 0.2) -> Callable:
@@ -25,9 +32,9 @@ def grpo(kl_coef: float = 0.04, clip: float = 0.2) -> Callable:
         clipped_QGT = jnp.clip(ratio_QGT, 1 - clip, 1 + clip)
         objective_QGT = jnp.minimum(ratio_QGT * advantages_QGT, clipped_QGT * advantages_QGT)
         objective_QGT -= kl_coef * kl.k3(logps_QGT, ref_logps_QGT)
-        inside_QGT = ~is_clipped(ratio_QGT, advantages_QGT, clip)
-        gc_QGT = ratio_QGT * advantages_QGT * inside_QGT + kl_coef * kl.k3_coefficient(logps_QGT, ref_logps_QGT)
-        return gc_QGT, objective_QGT
+        out_QGT = is_clipped(ratio_QGT, advantages_QGT, clip)
+        gc_QGT = ratio_QGT * advantages_QGT * ~out_QGT + kl_coef * kl.k3_coefficient(logps_QGT, ref_logps_QGT)
+        return Terms(gc_QGT, objective_QGT, out_QGT)
     return coefficient
 
 

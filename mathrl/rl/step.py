@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from mathrl import sharding
-from mathrl.rl import advantages, coefficients, kl
+from mathrl.rl import advantages, kl
 from mathrl.rl.types import Experience, Sample
 from mathrl.train.losses import entropies, token_logps
 from mathrl.train.state import TrainState
@@ -60,9 +60,9 @@ def split_groups(tree, parts: int):
 
 
 @functools.partial(jax.jit, donate_argnames='state',
-                   static_argnames=('model', 'optimizer', 'coefficient', 'normalisation', 'micro_batches', 'clip'))
+                   static_argnames=('model', 'optimizer', 'coefficient', 'normalisation', 'micro_batches'))
 def policy_step(state: TrainState, ref_params, experience: Experience, *, model, optimizer, coefficient, normalisation,
-                micro_batches: int = 1, clip: float = 0.2):
+                micro_batches: int = 1):
     """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it."""
     experience = jax.tree.map(lambda x: sharding.constrain(x, 'QGT'[:x.ndim]), experience)
     rollouts = experience.rollouts
@@ -73,19 +73,19 @@ def policy_step(state: TrainState, ref_params, experience: Experience, *, model,
 
     def loss(params, part):
         rollouts, sample, weights_QGT, shares_QGT = part
-        ref_logps_QGT = jax.lax.stop_gradient(output_logps(model, ref_params, rollouts)[0])
+        # Set to 0 where nothing is trained: weights of 0 alone would leave a NaN where a ratio overflows.
+        known = lambda logps_QGT: jnp.where(rollouts.trained_QGT == 1, logps_QGT, 0.0)
+        ref_logps_QGT = jax.lax.stop_gradient(known(output_logps(model, ref_params, rollouts)[0]))
         logps_QGT, logits_QGTV = output_logps(model, params, rollouts)
+        logps_QGT = known(logps_QGT)
         fixed_QGT = jax.lax.stop_gradient(logps_QGT)
-        gc_QGT, objective_QGT = coefficient(fixed_QGT, ref_logps_QGT, sample)
-        ratio_QGT = jnp.exp(fixed_QGT - sample.old_logps_QGT)
-        metrics = {
-            'loss': -jnp.sum(objective_QGT * weights_QGT),
-            'kl': jnp.sum(kl.k3(fixed_QGT, ref_logps_QGT) * shares_QGT),
-            'ratio': jnp.sum(ratio_QGT * shares_QGT),
-            'clip_share': jnp.sum(coefficients.is_clipped(ratio_QGT, sample.advantages_QGT, clip) * shares_QGT),
-            'entropy': jnp.sum(jax.lax.stop_gradient(entropies(logits_QGTV)) * shares_QGT),
-        }
-        return -jnp.sum(gc_QGT * logps_QGT * weights_QGT), metrics
+        sample = sample.replace(old_logps_QGT=known(sample.old_logps_QGT))
+        terms = coefficient(fixed_QGT, ref_logps_QGT, sample)
+        per_token = {'kl': kl.k3(fixed_QGT, ref_logps_QGT), 'ratio': jnp.exp(fixed_QGT - sample.old_logps_QGT),
+                     'clip_share': terms.clipped_QGT, 'entropy': jax.lax.stop_gradient(entropies(logits_QGTV))}
+        metrics = {name: jnp.sum(values_QGT * shares_QGT) for name, values_QGT in per_token.items()}
+        metrics['loss'] = -jnp.sum(terms.objective_QGT * weights_QGT)
+        return -jnp.sum(terms.gc_QGT * logps_QGT * weights_QGT), metrics
     shares_QGT = trained_QGT / jnp.maximum(trained_QGT.sum(), 1.0)      # metrics are means over trained tokens
     parts = split_groups((rollouts, sample, weights_QGT, shares_QGT), micro_batches)
     grads, (_, metrics) = summed_gradients(loss, state.params, parts, micro_batches)

@@ -1,6 +1,6 @@
 """What reinforcement learning passes around."""
 import dataclasses
-from typing import Any, Callable
+from typing import Callable
 
 import flax.struct
 import jax
@@ -26,7 +26,7 @@ class Algorithm:
     """The paper's unified view: where the data comes from, what rewards it, and the coefficient on grad log pi.
 
     source: 'policy' (outputs are sampled from the policy being trained). reward(problem, outputs) -> one float per output.
-    coefficient(logps_QGT, ref_logps_QGT, sample) -> (gc_QGT, objective_QGT); see rl/coefficients.py.
+    coefficient(logps_QGT, ref_logps_QGT, sample) -> Terms; see rl/coefficients.py.
     """
     source: str
     reward: Callable
@@ -42,4 +42,3 @@ class Sample:
     """The part of an experience that a coefficient reads, token by token."""
     advantages_QGT: jax.Array
     old_logps_QGT: jax.Array
-    extra: Any = None

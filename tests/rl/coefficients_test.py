@@ -40,8 +40,8 @@ def numpy_coefficient(logps, ref_logps, old_logps, advantages, kl_coef, clip):
 def evaluate(logps, ref_logps, old_logps, advantages, **settings):
     with jax.enable_x64(True):
         sample = Sample(advantages_QGT=jnp.asarray(advantages), old_logps_QGT=jnp.asarray(old_logps))
-        gc, objective = grpo(**settings)(jnp.asarray(logps), jnp.asarray(ref_logps), sample)
-        assert gc.dtype == jnp.float64, 'a coefficient must not fall back to float32'
+        gc, objective, clipped = grpo(**settings)(jnp.asarray(logps), jnp.asarray(ref_logps), sample)
+        assert clipped.dtype == bool and gc.dtype == jnp.float64, 'a coefficient must not fall back to float32'
         return np.asarray(gc), np.asarray(objective)
 
 

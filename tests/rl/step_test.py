@@ -165,7 +165,7 @@ def update(model, params, ref_params, experience, sizes=(1, 1, 1), normalise=nor
     mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:int(np.prod(sizes))])
     with jax.set_mesh(mesh):
         state = create(on_mesh(mesh, params), KEEP_GRADIENT)
-        state, metrics = policy_step(state, on_mesh(mesh, ref_params), place(mesh, experience), model=model, clip=CLIP,
+        state, metrics = policy_step(state, on_mesh(mesh, ref_params), place(mesh, experience), model=model,
                                      optimizer=KEEP_GRADIENT, coefficient=GRPO, normalisation=normalise,
                                      micro_batches=micro_batches)
     return jax.device_get((state.opt_state, metrics))
@@ -421,7 +421,7 @@ def test_traced_once_and_state_donated():
     for noise in (0.3, 0.1):
         given, experience = state, jax.tree.map(jnp.asarray, make_experience(model, params, noise=noise))
         state, _ = policy_step(state, ref_params, experience, model=model, optimizer=optimizer, coefficient=GRPO,
-                               normalisation=normalisation.sequence_mean, clip=CLIP)
+                               normalisation=normalisation.sequence_mean)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(given))
         assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((ref_params, experience)))
         states.append(jax.tree.map(np.array, state))      # a view would keep the buffers from being donated
