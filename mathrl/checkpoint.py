@@ -23,7 +23,7 @@ class Checkpoints:
             max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True))
 
     def save(self, step: int, trees: dict[str, Any], meta: dict) -> None:
-        """Starts saving the trees of arrays, with `meta` (JSON values) beside them; returns before the files are written."""
+        """Starts saving the trees of arrays, with `meta` (JSON values) beside them; returns before they are written."""
         if step in self._manager.all_steps():
             return
         digests = {name: tree_digests(tree) for name, tree in trees.items()}
@@ -39,12 +39,12 @@ class Checkpoints:
         return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
 
     def restore(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
-        """The trees of a step, laid out as `wanted` says (ShapeDtypeStructs with shardings); each leaf's digest is checked."""
+        """The trees of a step, laid out as `wanted` says (ShapeDtypeStructs with shardings), each leaf's digest checked."""
         where, steps = f'checkpoint {self._folder / str(step)}', f'steps here: {self._manager.all_steps()}'
         args = ocp.args.Composite(**{name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()})
         try:
             digests = self.meta(step)['digests']
-            _refuse_other_leaves(wanted, digests)
+            _refuse_other_leaves(self._folder / str(step), wanted, list(digests))
             trees = dict(self._manager.restore(step, args=args))
         except Exception as error:      # TensorStore's reading errors come as bare Exceptions of many lines
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -90,14 +90,22 @@ def _digest(x: jax.Array) -> jax.Array:
     return jnp.sum(mixed ^ (mixed >> 16), dtype=jnp.uint32)
 
 
-def _refuse_other_leaves(wanted: dict[str, Any], saved: dict[str, dict]) -> None:
+def _refuse_other_leaves(folder: epath.Path, wanted: dict[str, Any], saved: list[str]) -> None:
     """Raises where a wanted tree was not saved, or with other leaves; Orbax's own words do not name the leaf."""
     for name, tree in wanted.items():
         if name not in saved:
             raise ValueError(f'{name} was not saved; there are: {", ".join(saved)}')
-        leaves = {path_text(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]}
-        for leaf in sorted(leaves ^ set(saved[name])):
-            raise ValueError(f'{name}/{leaf} is {"wanted but was not saved" if leaf in leaves else "saved but not wanted"}')
+        want, have = _leaf_shapes(tree), _leaf_shapes(ocp.StandardCheckpointHandler().metadata(folder / name).tree)
+        for leaf in sorted({*want, *have}):
+            if want.get(leaf) != have.get(leaf):
+                raise ValueError(f'{name}/{leaf} is wanted as {want.get(leaf, "nothing")} '
+                                 f'and was saved as {have.get(leaf, "nothing")}')
+
+
+def _leaf_shapes(tree) -> dict[str, str]:
+    """'float32[8, 16]' per leaf, by its path."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {path_text(path): f'{leaf.dtype}{list(leaf.shape)}' for path, leaf in leaves}
 
 
 def shapes_like(tree) -> Any:

@@ -18,7 +18,8 @@ def mesh_of(sizes):
 
 def some_tree(seed=0, shape=(8, 16)):
     rng = np.random.default_rng(seed)
-    return {'embed_VD': rng.normal(size=shape).astype(np.float32), 'layers': {'up_DF': rng.normal(size=(2, 16, 8)).astype(np.float32)}}
+    normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    return {'embed_VD': normal(*shape), 'layers': {'up_DF': normal(2, 16, 8)}}
 
 
 def placed(tree, sizes=(1, 1, 1)):
@@ -39,10 +40,17 @@ def assert_one_sentence(error):
     assert '\n' not in str(error) and len(str(error)) < 800, str(error)
 
 
+def assert_refused(folder, step, wanted, said):
+    with Checkpoints(folder) as checkpoints, pytest.raises(ValueError, match=said) as caught:
+        checkpoints.restore(step, wanted)
+    assert_one_sentence(caught.value)
+
+
 # ---- saved and restored
 
 def test_trees_and_meta_come_back(tmp_path):
-    params, other = placed(some_tree()), {'step': jnp.int32(7), 'key': jnp.arange(2, dtype=jnp.uint32), 'half': jnp.ones(3, jnp.bfloat16)}
+    params = placed(some_tree())
+    other = {'step': jnp.int32(7), 'key': jnp.arange(2, dtype=jnp.uint32), 'half': jnp.ones(3, jnp.bfloat16)}
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest() is None
         checkpoints.save(3, {'params': params, 'rest': other}, {'config': 'a = 1\n', 'number': 2})
@@ -62,7 +70,8 @@ def test_one_tree_of_several_can_be_asked_for(tmp_path):
         assert_equal(checkpoints.restore(1, {'params': shapes_like(params)}), {'params': params})
 
 
-@pytest.mark.parametrize('before, after', [((1, 1, 1), (2, 2, 2)), ((1, 8, 1), (8, 1, 1)), ((2, 2, 2), (1, 1, 1))], ids=str)
+@pytest.mark.parametrize('before, after', [
+    ((1, 1, 1), (2, 2, 2)), ((1, 8, 1), (8, 1, 1)), ((2, 2, 2), (1, 1, 1))], ids=str)
 def test_a_checkpoint_is_restored_on_another_mesh(tmp_path, before, after):
     saved(tmp_path, params=placed(some_tree(), before))
     wanted = shapes_like(placed(some_tree(1), after))
@@ -122,7 +131,8 @@ def test_digests_do_not_depend_on_the_mesh(dtype):
     assert all(other == digests[0] for other in digests)
 
 
-@pytest.mark.parametrize('dtype, bits', [('float32', np.uint32), ('bfloat16', np.uint16), ('int32', np.uint32), ('int8', np.uint8)])
+@pytest.mark.parametrize('dtype, bits', [
+    ('float32', np.uint32), ('bfloat16', np.uint16), ('int32', np.uint32), ('int8', np.uint8)])
 def test_every_flipped_bit_changes_the_digest(dtype, bits):
     x = np.random.default_rng(0).integers(0, 256, 5 * 3 * np.dtype(bits).itemsize, np.uint8).view(bits).reshape(5, 3)
     digest = lambda x: tree_digests({'x': jax.lax.bitcast_convert_type(jnp.asarray(x), jnp.dtype(dtype))})['x']
@@ -157,9 +167,7 @@ def test_a_flipped_bit_on_disk_is_found(tmp_path, where):
     content = bytearray(file.read_bytes())
     content[int(len(content) * where)] ^= 4
     file.write_bytes(content)
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=f'checkpoint {tmp_path / "1"}') as caught:
-        checkpoints.restore(1, {'params': shapes_like(params)})
-    assert_one_sentence(caught.value)
+    assert_refused(tmp_path, 1, {'params': shapes_like(params)}, f'checkpoint {tmp_path / "1"}')
 
 
 def test_a_changed_leaf_is_named(tmp_path, monkeypatch):
@@ -182,35 +190,32 @@ def test_a_changed_leaf_is_named(tmp_path, monkeypatch):
     assert_one_sentence(caught.value)
 
 
-# Orbax leaves a coroutine behind when it refuses a shape.
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize('wanted, said', [
     ({'reference': some_tree()}, 'reference was not saved; there are: params;'),
-    ({'params': {'embed_VD': some_tree()['embed_VD']}}, 'params/layers/up_DF is saved but not wanted;'),
-    ({'params': {**some_tree(), 'more_D': np.zeros(4, np.float32)}}, 'params/more_D is wanted but was not saved;'),
-    ({'params': some_tree(shape=(8, 17))}, r'\(8, 17\) is not compatible with the stored shape: \(8, 16\)'),
-    ({'params': some_tree(shape=(4, 16))}, r'\(4, 16\) is not compatible with the stored shape: \(8, 16\)'),
-    ({'params': jax.tree.map(np.float16, some_tree())}, 'params/embed_VD is not what was saved')],
+    ({'params': {'embed_VD': some_tree()['embed_VD']}},
+     r'params/layers/up_DF is wanted as nothing and was saved as float32\[2, 16, 8\];'),
+    ({'params': {**some_tree(), 'z_D': np.zeros(4, np.int32)}},
+     r'params/z_D is wanted as int32\[4\] and was saved as nothing;'),
+    ({'params': some_tree(shape=(8, 17))}, r'params/embed_VD is wanted as float32\[8, 17\] and .* float32\[8, 16\]'),
+    ({'params': some_tree(shape=(4, 16))}, r'params/embed_VD is wanted as float32\[4, 16\] and .* float32\[8, 16\]'),
+    ({'params': jax.tree.map(np.float16, some_tree())}, 'params/embed_VD is wanted as float16.* and .* float32')],
     ids=['item', 'fewer', 'more', 'larger', 'smaller', 'dtype'])
 def test_asking_for_what_is_not_there_is_one_sentence(tmp_path, wanted, said):
     saved(tmp_path, params=some_tree())
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=f'checkpoint {tmp_path / "1"}.*{said}') as caught:
-        checkpoints.restore(1, shapes_like(jax.tree.map(jnp.asarray, wanted)))
-    assert_one_sentence(caught.value)
+    assert_refused(tmp_path, 1, shapes_like(jax.tree.map(jnp.asarray, wanted)), f'checkpoint {tmp_path / "1"}.*{said}')
 
 
+# Orbax leaves coroutines behind when it cannot read.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 @pytest.mark.parametrize('item, part', [('params', 'd'), ('params', '_METADATA'), ('meta', 'metadata')])
 def test_a_file_cut_short_is_one_sentence(tmp_path, item, part):
     saved(tmp_path, params=placed(some_tree(shape=(64, 64))))
     file = files_of(tmp_path)[0] if part == 'd' else tmp_path / '1' / item / part
     file.write_bytes(file.read_bytes()[:file.stat().st_size // 2])
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=f'{tmp_path / "1"} cannot be restored') as caught:
-        checkpoints.restore(1, {'params': shapes_like(placed(some_tree(shape=(64, 64))))})
-    assert_one_sentence(caught.value)
+    wanted = {'params': shapes_like(placed(some_tree(shape=(64, 64))))}
+    assert_refused(tmp_path, 1, wanted, f'{tmp_path / "1"} cannot be restored')
 
 
 def test_asking_for_a_step_that_is_not_there_is_one_sentence(tmp_path):
     saved(tmp_path, params=some_tree())
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=f'checkpoint {tmp_path / "5"}') as caught:
-        checkpoints.restore(5, {'params': shapes_like(placed(some_tree()))})
-    assert_one_sentence(caught.value)
+    assert_refused(tmp_path, 5, {'params': shapes_like(placed(some_tree()))}, f'checkpoint {tmp_path / "5"}')

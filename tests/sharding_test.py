@@ -31,8 +31,9 @@ def assert_one_sentence(caught):
 
 # ---- the mesh
 
-@pytest.mark.parametrize('asked, sizes', [((), (8, 1, 1)), ((-1, 2), (4, 2, 1)), ((1, -1, 2), (1, 4, 2)), ((2, 2, -1), (2, 2, 2)),
-                                          ((2, 4, 1), (2, 4, 1))], ids=str)
+@pytest.mark.parametrize('asked, sizes', [
+    ((), (8, 1, 1)), ((-1, 2), (4, 2, 1)), ((1, -1, 2), (1, 4, 2)), ((2, 2, -1), (2, 2, 2)),
+    ((2, 4, 1), (2, 4, 1))], ids=str)
 def test_a_mesh_covers_the_devices(asked, sizes):
     mesh = sharding.make_mesh(*asked)
     assert mesh.shape == dict(zip(('data', 'fsdp', 'tensor'), sizes))
@@ -43,7 +44,8 @@ def test_a_mesh_covers_the_devices(asked, sizes):
 @pytest.mark.parametrize('asked, said', [((3, 1, 1), 'data=3 x fsdp=1 x tensor=1 does not fit the 8 devices'),
                                          ((-1, 3), 'fsdp=3 x tensor=1 does not fit the 8 devices'),
                                          ((-1, -1), 'at most one of them is -1'), ((0, 8), 'sizes are positive'),
-                                         ((-2, -4), 'sizes are positive'), ((16,), 'data=16 .* does not fit the 8')], ids=str)
+                                         ((-2, -4), 'sizes are positive'),
+                                         ((16,), 'data=16 .* does not fit the 8')], ids=str)
 def test_a_mesh_that_does_not_fit_is_one_sentence(asked, said):
     with pytest.raises(ValueError, match=said) as caught:
         sharding.make_mesh(*asked)
@@ -145,8 +147,9 @@ def test_a_wrong_constraint_is_one_sentence(axes, said):
 # ---- from the host and back
 
 @pytest.mark.parametrize('sizes', [(1, 1, 1)] + EIGHT, ids=str)
-@pytest.mark.parametrize('axes, lengths', [('QS', (8, 5)), ('Q', (8,)), ('QS', (3, 5)), ('QGT', (8, 2, 3)), ('QGT', (2, 8, 3)),
-                                           ('QGT', (3, 2, 2)), ('BT', (16, 2))], ids=str)
+@pytest.mark.parametrize('axes, lengths', [
+    ('QS', (8, 5)), ('Q', (8,)), ('QS', (3, 5)), ('QGT', (8, 2, 3)), ('QGT', (2, 8, 3)), ('QGT', (3, 2, 2)),
+    ('BT', (16, 2))], ids=str)
 def test_placed_arrays_are_what_they_were(sizes, axes, lengths):
     mesh, x = mesh_of(sizes), np.random.default_rng(0).integers(0, 100, lengths).astype(np.int32)
     placed = sharding.place(mesh, x, axes)

@@ -89,6 +89,6 @@ def policy_step(state: TrainState, ref_params, experience: Experience, *, model,
     shares_QGT = trained_QGT / jnp.maximum(trained_QGT.sum(), 1.0)      # metrics are means over trained tokens
     parts = split_groups((rollouts, sample, weights_QGT, shares_QGT), micro_batches)
     grads, (_, metrics) = summed_gradients(loss, state.params, parts, micro_batches)
-    metrics['grad_norm'] = optax.global_norm(grads)
+    metrics['grad_norm'] = optax.tree.norm(grads)
     metrics['all_equal'] = jnp.mean(advantages.all_equal(experience.rewards_QGT, experience.step_ends_QGT))
     return apply_gradients(state, grads, optimizer), metrics

@@ -50,5 +50,5 @@ def train_step(state: TrainState, batch: LMBatch, *, model, optimizer, micro_bat
     def loss(params, part):
         return lm_loss(model, params, part, jnp.maximum(weight, 1.0)), {}
     grads, (value, _) = summed_gradients(loss, state.params, split(batch, micro_batches), micro_batches)
-    metrics = {'loss': value, 'grad_norm': optax.global_norm(grads), 'tokens': weight}
+    metrics = {'loss': value, 'grad_norm': optax.tree.norm(grads), 'tokens': weight}
     return apply_gradients(state, grads, optimizer), metrics

@@ -99,5 +99,6 @@ def test_attend_with_prompt_is_one_softmax_over_prompt_and_own_tokens():
         *(attention.heads_first(jnp.asarray(x)) for x in prompt), jnp.asarray(prompt_mask_QS))
     for g in range(G):
         k_QSKH, v_QSKH = (np.concatenate([behind, x[:, g]], 1) for behind, x in zip(prompt, own))
-        mask_QTS = np.concatenate([np.broadcast_to(prompt_mask_QS[:, None], (Q, T, S)), np.broadcast_to(mask_TS, (Q, T, T))], -1)
+        masks = np.broadcast_to(prompt_mask_QS[:, None], (Q, T, S)), np.broadcast_to(mask_TS, (Q, T, T))
+        mask_QTS = np.concatenate(masks, -1)
         np.testing.assert_allclose(got[:, g], numpy_attend(q_QGTNH[:, g], k_QSKH, v_QSKH, mask_QTS), atol=1e-5)

@@ -1,4 +1,4 @@
-"""The model against its equations in slow NumPy, and its properties: causal, packed, cached decoding, shared prompts."""
+"""The model against its equations in slow NumPy; causal, packed, decoding from a cache, prompts that are shared."""
 import dataclasses
 import functools
 
@@ -96,8 +96,11 @@ def numpy_rotary(x_H, position):
 
 def numpy_packed(params, config=CONFIG):
     tokens_BT, segments_BT, positions_BT = packed_rows()
-    return np.stack([numpy_forward(params, tokens_T, positions_T, lambda t, s: s <= t and segments_T[s] == segments_T[t],
-                                   config) for tokens_T, segments_T, positions_T in zip(tokens_BT, segments_BT, positions_BT)])
+    logits = []
+    for tokens_T, segments_T, positions_T in zip(tokens_BT, segments_BT, positions_BT):
+        sees = lambda t, s: s <= t and segments_T[s] == segments_T[t]
+        logits.append(numpy_forward(params, tokens_T, positions_T, sees, config))
+    return np.stack(logits)
 
 
 def test_forward_agrees_with_numpy_in_float32():

@@ -59,7 +59,8 @@ def test_extreme_logits_give_numbers():
 @pytest.mark.parametrize('wrong', [{'temperature': -0.1}, {'top_k': -1}, {'top_p': 0.0}, {'top_p': 1.5},
                                    {'temperature': float('nan')}], ids=str)
 def test_a_wrong_setting_is_one_sentence(wrong):
-    with pytest.raises(ValueError, match=f'wants temperature >= 0.*got.*{next(iter(wrong))}={next(iter(wrong.values()))}'):
+    (name, value), = wrong.items()
+    with pytest.raises(ValueError, match=f'wants temperature >= 0.*got.*{name}={value}'):
         Sampling(**wrong)
 
 

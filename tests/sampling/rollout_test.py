@@ -13,7 +13,8 @@ from mathrl.sampling.filters import Sampling
 from mathrl.sampling.rollout import pad_prompts, prompt_width, sample_jit, written
 
 EOS, PAD, WIDTH, OUTPUTS, TOKENS = 1, 0, 8, 4, 9
-MODEL = Llama(LlamaConfig(vocab=24, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=24))
+MODEL = Llama(LlamaConfig(vocab=24, width=16, layers=1, heads=4, kv_heads=2, head_dim=8, mlp_width=24))
+SETTINGS = {'model': MODEL, 'max_tokens': TOKENS, 'sampling': Sampling(), 'eos_id': EOS}
 PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 12, 13, 14], [15, 16], [17, 3, 9, 2], [21], [22, 23, 4, 4, 4], [9, 9]]
 
 
@@ -33,7 +34,7 @@ def rollouts_of(numbers, width=WIDTH, sizes=None, outputs=OUTPUTS, key=0):
     """Rollouts of the prompts of these numbers, on one device or on a mesh of these sizes."""
     prompt_QS, length_Q = pad_prompts([PROMPTS[number] for number in numbers], width, PAD)
     question_Q, key, params = np.array(numbers, np.int32), jax.random.key(key), random_params()
-    run = functools.partial(sample_jit, model=MODEL, outputs=outputs, max_tokens=TOKENS, sampling=Sampling(), eos_id=EOS)
+    run = functools.partial(sample_jit, outputs=outputs, **SETTINGS)
     if not sizes:
         return run(params, prompt_QS, length_Q, key, question_Q)
     mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:np.prod(sizes)])
@@ -68,8 +69,8 @@ def test_outputs_of_a_group_differ_and_another_key_gives_others():
 
 def test_the_same_prompt_asked_twice_is_two_questions():
     prompt_QS, length_Q = pad_prompts([PROMPTS[2]] * 8, WIDTH, PAD)
-    rollouts = sample_jit(random_params(), prompt_QS, length_Q, jax.random.key(0), np.arange(8, dtype=np.int32), model=MODEL,
-                          outputs=OUTPUTS, max_tokens=TOKENS, sampling=Sampling(), eos_id=EOS)
+    rollouts = sample_jit(random_params(), prompt_QS, length_Q, jax.random.key(0), np.arange(8, dtype=np.int32),
+                          outputs=OUTPUTS, **SETTINGS)
     assert len({tuple(row) for row in np.asarray(rollouts.tokens_QGT).reshape(-1, TOKENS)}) > 6 * OUTPUTS
 
 
@@ -98,7 +99,8 @@ def test_the_end_token_is_trained_and_nothing_behind_it():
 # ---- meshes, with as many questions as devices and with fewer
 
 @pytest.mark.parametrize('sizes, questions, outputs', [
-    ((1, 1, 1), 3, 4), ((8, 1, 1), 8, 4), ((8, 1, 1), 2, 4), ((1, 8, 1), 2, 4), ((2, 2, 2), 2, 4), ((8, 1, 1), 3, 2)], ids=str)
+    ((1, 1, 1), 3, 4), ((8, 1, 1), 8, 4), ((8, 1, 1), 2, 4), ((1, 8, 1), 2, 4), ((2, 2, 2), 2, 4),
+    ((8, 1, 1), 3, 2)], ids=str)
 def test_meshes_give_the_same_tokens(sizes, questions, outputs):
     rollouts, wanted = rollouts_of(range(questions), sizes=sizes, outputs=outputs), all_questions()
     np.testing.assert_array_equal(rollouts.tokens_QGT, wanted.tokens_QGT[:questions, :outputs])
@@ -124,8 +126,9 @@ def test_prompts_are_padded_on_the_right():
     assert length_Q.tolist() == [1, 3] and length_Q.dtype == np.int32
 
 
-@pytest.mark.parametrize('prompts, said', [([[1] * 5, [2]], 'must have 1 to 4 tokens; these have 1 to 5'),
-                                           ([[1], []], 'must have 1 to 4 tokens; these have 0 to 1')], ids=['too long', 'empty'])
+@pytest.mark.parametrize('prompts, said', [
+    ([[1] * 5, [2]], 'must have 1 to 4 tokens; these have 1 to 5'),
+    ([[1], []], 'must have 1 to 4 tokens; these have 0 to 1')], ids=['too long', 'empty'])
 def test_a_prompt_that_does_not_fit_is_one_sentence(prompts, said):
     with pytest.raises(ValueError, match=said) as caught:
         pad_prompts(prompts, 4, 0)

@@ -48,7 +48,8 @@ def train(workdir, schedule, stop_at=None, advance=update, seed=0):
 
 
 def metrics_of(workdir):
-    return [{name: x for name, x in line.items() if name not in ('seconds', 'tokens_per_s')} for line in read_metrics(workdir / 'metrics.jsonl')]
+    lines = read_metrics(workdir / 'metrics.jsonl')
+    return [{name: x for name, x in line.items() if name not in ('seconds', 'tokens_per_s')} for line in lines]
 
 
 def folder(tmp_path, name='run'):
@@ -112,13 +113,11 @@ def test_resuming_removes_no_checkpoint(tmp_path):
     assert len(list((workdir / 'checkpoints').iterdir())) == 5
 
 
-# Orbax leaves a coroutine behind when it refuses a shape.
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_another_shape_of_parameters_is_refused_in_one_sentence(tmp_path):
     workdir = folder(tmp_path)
     train(workdir, Schedule(steps=1))
     other = create({'up_DF': jnp.ones((4, 5)), 'norm_D': jnp.ones(4)}, OPTIMIZER)
-    with pytest.raises(ValueError, match=r'checkpoint .*/1 .*\(4, 5\) is not compatible') as caught:
+    with pytest.raises(ValueError, match=r'checkpoint .*/1 .*up_DF is wanted as float32\[4, 5\]') as caught:
         resume(workdir, other)
     assert '\n' not in str(caught.value)
 
@@ -138,7 +137,8 @@ def breaking(at, name='loss', value=float('nan')):
 @pytest.mark.parametrize('name, value', [('loss', float('nan')), ('grad_norm', float('inf'))])
 def test_a_number_that_is_not_finite_names_the_steps_between_which_it_appeared(tmp_path, name, value):
     workdir = folder(tmp_path)
-    with pytest.raises(FloatingPointError, match=f'test: {name} is {value} after step 6; it was finite after step 4') as caught:
+    said = f'test: {name} is {value} after step 6; it was finite after step 4'
+    with pytest.raises(FloatingPointError, match=said) as caught:
         train(workdir, Schedule(steps=12, save_every=2, log_every=4), advance=breaking(5, name, value))
     assert '\n' not in str(caught.value)
     assert [line['step'] for line in metrics_of(workdir)] == [3]

@@ -10,8 +10,9 @@ from mathrl.train import optim
 
 def small_params():
     rng = np.random.default_rng(0)
-    return {'embed_VD': rng.normal(size=(5, 4)).astype(np.float32), 'norm_D': np.full(4, 1.5, np.float32),
-            'layers': {'mlp_norm_D': np.full((2, 4), 0.5, np.float32), 'up_DF': rng.normal(size=(2, 4, 3)).astype(np.float32)}}
+    normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    return {'embed_VD': normal(5, 4), 'norm_D': np.full(4, 1.5, np.float32),
+            'layers': {'mlp_norm_D': np.full((2, 4), 0.5, np.float32), 'up_DF': normal(2, 4, 3)}}
 
 
 def updated(optimizer, params, gradients):
@@ -37,7 +38,7 @@ def test_weight_decay_takes_matrices_and_spares_norm_scales():
 
 
 def numpy_adamw(params, gradients, rates, clip_norm, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1):
-    """Loshchilov and Hutter's algorithm 2, behind clipping, on leaves in float64; norm scales are vectors or named so."""
+    """Loshchilov and Hutter's algorithm 2, behind clipping, in float64; what is named norm does not decay."""
     params = [np.float64(x) for x in jax.tree.leaves(params)]
     decay = [0 if 'norm' in jax.tree_util.keystr(path) else weight_decay
              for path, _ in jax.tree_util.tree_flatten_with_path(gradients[0])[0]]
@@ -56,7 +57,8 @@ def numpy_adamw(params, gradients, rates, clip_norm, b1=0.9, b2=0.95, eps=1e-8, 
 @pytest.mark.parametrize('clip_norm', [1.0, 100.0])
 def test_adamw_agrees_with_numpy(clip_norm):
     params, rng = small_params(), np.random.default_rng(1)
-    gradients = [jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32) * scale, params) for scale in (1, 0.1, 3)]
+    normal = lambda x: rng.normal(size=x.shape).astype(np.float32)
+    gradients = [jax.tree.map(lambda x: normal(x) * scale, params) for scale in (1, 0.1, 3)]
     schedule = optim.multi_step(0.1, steps=10, warmup_steps=4)
     after = updated(optim.adamw(schedule, clip_norm=clip_norm), params, gradients)
     wanted = numpy_adamw(params, gradients, [0.025, 0.05, 0.075], clip_norm)

@@ -13,7 +13,7 @@ from mathrl.train import optim
 from mathrl.train.state import LMBatch, create
 from mathrl.train.step import split, train_step
 
-MODEL = Llama(LlamaConfig(vocab=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=24))
+MODEL = Llama(LlamaConfig(vocab=40, width=16, layers=1, heads=4, kv_heads=2, head_dim=8, mlp_width=24))
 ROWS, LENGTH = 8, 10
 # An optimizer that changes nothing and keeps the gradient as its state.
 KEEP = optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params),
@@ -111,8 +111,9 @@ def two_steps(sizes):
     mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:np.prod(sizes)])
     with jax.set_mesh(mesh):
         params = jax.device_put(random_params(), sharding.parameter_shardings(mesh, random_params()))
-        shapes = jax.eval_shape(lambda params: create(params, ADAMW), params)
-        state = jax.jit(lambda params: create(params, ADAMW), out_shardings=sharding.tree_shardings(mesh, shapes, params))(params)
+        fresh = lambda params: create(params, ADAMW)
+        shardings = sharding.tree_shardings(mesh, jax.eval_shape(fresh, params), params)
+        state = jax.jit(fresh, out_shardings=shardings)(params)
         batch = LMBatch(**sharding.place_named(mesh, packed_batch()))
         before, layouts = len(COMPILED), jax.tree.map(lambda x: x.sharding, state)
         for _ in range(2):
