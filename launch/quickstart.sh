@@ -25,5 +25,7 @@ while [ $# -gt 0 ]; do
 done
 
 bash "$root/launch/environment.sh"
+# A model this small gains nothing from an accelerator; JAX_PLATFORMS=tpu (or cuda) runs it on one all the same.
+export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 exec "$root/.venv/bin/python" -m mathrl.main --gin_file="$root/gin/quickstart/quickstart.gin" \
   --workdir="$workdir" ${rest[@]+"${rest[@]}"}

@@ -64,7 +64,8 @@ def split_groups(tree, parts: int):
 def policy_step(state: TrainState, ref_params, experience: Experience, *, model, optimizer, coefficient, normalisation,
                 micro_batches: int = 1):
     """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it."""
-    experience = jax.tree.map(lambda x: sharding.constrain(x, 'QGT'[:x.ndim]), experience)
+    experience = jax.tree_util.tree_map_with_path(
+        lambda path, x: sharding.constrain(x, sharding.path_text(path).rsplit('_', 1)[-1]), experience)
     rollouts = experience.rollouts
     trained_QGT = rollouts.trained_QGT.astype(jnp.float32)
     sample = Sample(advantages_QGT=advantages.group_advantages(experience.rewards_QGT, experience.step_ends_QGT),

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 def flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in dict(steps=8, vocab=512, d=256, layers=4, heads=4, ffn=1024, prompt=32, completion=64, prompts=8,
-                              group=8, rounds=3, unroll=0).items():
+                              group=8, rounds=3, unroll=0, micro_batches=1).items():
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--beta', type=float, default=0.04)
     parser.add_argument('--dtype', default='float32')
@@ -103,7 +103,7 @@ def measure(asked: argparse.Namespace) -> dict:
             experience = Experience(rollouts, rollouts.policy_logps_QGT, rewards_QGT, ends_QGT)
             rewarded = time.perf_counter()
             state, _ = policy_step(state, reference, experience, model=model, optimizer=optimizer, coefficient=coefficient,
-                                   normalisation=normalisation.sequence_mean)
+                                   normalisation=normalisation.sequence_mean, micro_batches=asked.micro_batches)
             jax.block_until_ready(state)
             ended = time.perf_counter()
             launches.append(sum(launched.values()) - before)
@@ -141,12 +141,13 @@ def against_peers(asked: argparse.Namespace) -> dict:
             sys.exit(f'--peers wants --{name}_python: a Python that has {name} installed; got {python!r}')
     shape = [f'--{name}={getattr(asked, name)}' for name in ('steps', 'vocab', 'd', 'layers', 'heads', 'ffn', 'prompt',
                                                              'completion', 'prompts', 'group', 'beta')]
+    ours_alone = [f'--unroll={asked.unroll}', f'--micro_batches={asked.micro_batches}']
     rounds = collections.defaultdict(list)
     for _ in range(max(3, asked.rounds)):
-        rounds['mathrl'].append(last_json([sys.executable, __file__, *shape, f'--unroll={asked.unroll}']))
+        rounds['mathrl'].append(last_json([sys.executable, __file__, *shape, *ours_alone]))
         for name, python in pythons.items():
             rounds[name].append(last_json([python, str(folder / f'bench_{name}_grpo.py'), *shape]))
-    counted = last_json([sys.executable, __file__, *shape, '--count', '--steps=4'])
+    counted = last_json([sys.executable, __file__, *shape, *ours_alone, '--count', '--steps=4'])
     ours = [seconds for each in rounds['mathrl'] for seconds in each['all_step_s'][2:]]
     peers = {name: {'step_s': float(np.median([each['step']['median_all_s'] for each in rounds[name]])),
                     'step_s_rounds': [each['step']['median_all_s'] for each in rounds[name]],
