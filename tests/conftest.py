@@ -17,6 +17,13 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 REPOSITORY = pathlib.Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def exact_products():
+    """Equality tests compare products of full float32 precision, on any backend."""
+    with jax.default_matmul_precision('highest'):
+        yield
+
+
 @pytest.fixture(scope='session')
 def repository() -> pathlib.Path:
     return REPOSITORY

@@ -10,12 +10,6 @@ from mathrl.models.cache import PromptCache
 BASE = 10000.0
 
 
-@pytest.fixture(autouse=True)
-def exact_products():
-    with jax.default_matmul_precision('highest'):
-        yield
-
-
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 

@@ -18,12 +18,6 @@ PROMPT_LENGTHS = (1, 3, 7)
 OUTPUTS, TOKENS, WIDTH = 2, 6, 8
 
 
-@pytest.fixture(autouse=True)
-def exact_products():
-    with jax.default_matmul_precision('highest'):
-        yield
-
-
 def random_params(seed=0, dtype=np.float32):
     """Parameters from NumPy, norm scales away from 1."""
     rng = np.random.default_rng(seed)

@@ -18,12 +18,6 @@ MODEL = Llama(CONFIG)
 SETTINGS = [Sampling(), Sampling(temperature=0.6), Sampling(temperature=1.3, top_k=7, top_p=0.8)]
 
 
-@pytest.fixture(autouse=True)
-def exact_products():
-    with jax.default_matmul_precision('highest'):
-        yield
-
-
 def random_params(model=MODEL, seed=0):
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(model.init, jax.random.key(0))

@@ -2,7 +2,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,12 +15,6 @@ EOS, PAD, WIDTH, OUTPUTS, TOKENS = 1, 0, 8, 4, 9
 MODEL = Llama(LlamaConfig(vocab=24, width=16, layers=1, heads=4, kv_heads=2, head_dim=8, mlp_width=24))
 SETTINGS = {'model': MODEL, 'max_tokens': TOKENS, 'sampling': Sampling(), 'eos_id': EOS}
 PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 12, 13, 14], [15, 16], [17, 3, 9, 2], [21], [22, 23, 4, 4, 4], [9, 9]]
-
-
-@pytest.fixture(autouse=True)
-def exact_products():
-    with jax.default_matmul_precision('highest'):
-        yield
 
 
 def random_params():

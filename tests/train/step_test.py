@@ -24,12 +24,6 @@ jax.monitoring.register_event_duration_secs_listener(
     lambda event, seconds, **_: COMPILED.append(seconds) if event.endswith('backend_compile_duration') else None)
 
 
-@pytest.fixture(autouse=True)
-def exact_products():
-    with jax.default_matmul_precision('highest'):
-        yield
-
-
 def random_params():
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(MODEL.init, jax.random.key(0))
