@@ -3,6 +3,7 @@ import time
 from typing import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -76,7 +77,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
     # ---- from the last checkpoint, or from the start
     with jax.set_mesh(mesh):
         reference = trained_model.open_params(model, llama, mesh)
-        state = trained_model.fresh_state(trained_model.open_params(model, llama, mesh), optimizer, mesh)
+        state = trained_model.fresh_state(jax.tree.map(jnp.copy, reference), optimizer, mesh)     # which donates them
         extra = {'reference': reference, 'random': {'key': jax.random.key_data(jax.random.key(seed))}}
         state, extra = resume(workdir, state, extra)
         reference, key = extra['reference'], jax.random.wrap_key_data(extra['random']['key'])

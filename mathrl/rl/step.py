@@ -41,7 +41,7 @@ def shifted_inputs(rollouts) -> jax.Array:
 def split_groups(tree, parts: int):
     """Cuts [Q, ...] leaves into [parts, Q', ...]: questions first; past one question a part, their outputs (axis G).
 
-    A part with some of a question's outputs carries that question's prompt along.
+    A part with some of a question's outputs carries that question's prompt along. Leaves are told by their names' axes.
     """
     Q, G = next(leaf.shape[:2] for leaf in jax.tree.leaves(tree) if leaf.ndim == 3)
     by_question = math.gcd(Q, parts)
@@ -51,7 +51,7 @@ def split_groups(tree, parts: int):
     tree = split(tree, by_question)
 
     def cut_outputs(path, x):
-        if sharding.path_text(path).endswith(('_QGT', '_QG')) or x.ndim == 4:
+        if sharding.path_text(path).endswith(('_QGT', '_QG')):
             x = jnp.moveaxis(x.reshape(x.shape[:2] + (by_output, G // by_output) + x.shape[3:]), 2, 1)
         else:
             x = jnp.repeat(x[:, None], by_output, axis=1)
@@ -73,7 +73,7 @@ def policy_step(state: TrainState, ref_params, experience: Experience, *, model,
     weights_QGT = normalisation(trained_QGT)
 
     def loss(params, part):
-        rollouts, sample, weights_QGT, shares_QGT = part
+        rollouts, sample, weights_QGT = part['rollouts'], part['sample'], part['weights_QGT']
         # Set to 0 where nothing is trained: weights of 0 alone would leave a NaN where a ratio overflows.
         known = lambda logps_QGT: jnp.where(rollouts.trained_QGT == 1, logps_QGT, 0.0)
         ref_logps_QGT = jax.lax.stop_gradient(known(output_logps(model, ref_params, rollouts)[0]))
@@ -84,11 +84,12 @@ def policy_step(state: TrainState, ref_params, experience: Experience, *, model,
         terms = coefficient(fixed_QGT, ref_logps_QGT, sample)
         per_token = {'kl': kl.k3(fixed_QGT, ref_logps_QGT), 'ratio': jnp.exp(fixed_QGT - sample.old_logps_QGT),
                      'clip_share': terms.clipped_QGT, 'entropy': jax.lax.stop_gradient(entropies(logits_QGTV))}
-        metrics = {name: jnp.sum(values_QGT * shares_QGT) for name, values_QGT in per_token.items()}
+        metrics = {name: jnp.sum(values_QGT * part['shares_QGT']) for name, values_QGT in per_token.items()}
         metrics['loss'] = -jnp.sum(terms.objective_QGT * weights_QGT)
         return -jnp.sum(terms.gc_QGT * logps_QGT * weights_QGT), metrics
     shares_QGT = trained_QGT / jnp.maximum(trained_QGT.sum(), 1.0)      # metrics are means over trained tokens
-    parts = split_groups((rollouts, sample, weights_QGT, shares_QGT), micro_batches)
+    whole = dict(rollouts=rollouts, sample=sample, weights_QGT=weights_QGT, shares_QGT=shares_QGT)
+    parts = split_groups(whole, micro_batches)
     grads, (_, metrics) = summed_gradients(loss, state.params, parts, micro_batches)
     metrics['grad_norm'] = optax.tree.norm(grads)
     metrics['all_equal'] = jnp.mean(advantages.all_equal(experience.rewards_QGT, experience.step_ends_QGT))

@@ -25,7 +25,7 @@ class Experience:
 class Algorithm:
     """The paper's unified view: where the data comes from, what rewards it, and the coefficient on grad log pi.
 
-    source: 'policy' (outputs are sampled from the policy being trained). reward(problem, outputs) -> one float per output.
+    source: 'policy' (outputs are sampled from the policy being trained). reward(problem, output) -> float.
     coefficient(logps_QGT, ref_logps_QGT, sample) -> Terms; see rl/coefficients.py.
     """
     source: str

@@ -376,7 +376,8 @@ def test_every_output_is_in_one_part_with_its_own_prompt(questions, outputs, par
     rollouts = jax.tree.map(jnp.asarray, make_rollouts(questions, outputs))
     number_QGT = jnp.arange(questions * outputs).reshape(questions, outputs, 1)
     prompt_QS = jnp.arange(questions)[:, None]
-    cut, cut_number = split_groups((rollouts.replace(prompt_QS=prompt_QS), number_QGT), parts)
+    both = split_groups(dict(rollouts=rollouts.replace(prompt_QS=prompt_QS), number_QGT=number_QGT), parts)
+    cut, cut_number = both['rollouts'], both['number_QGT']
     assert sorted(np.asarray(cut_number).ravel()) == list(range(questions * outputs))
     per_part = questions * outputs // parts
     assert cut_number.shape[0] == parts and cut_number[0].size == per_part
