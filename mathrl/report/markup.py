@@ -36,6 +36,7 @@ STYLE = '''
 :root {
   --page: #faf9f6; --card: #ffffff; --ink: #1c2024; --soft: #59616b; --line: #dedbd3; --hair: #ebe8e1;
   --before: #a65a0e; --after: #0b6a85; --plain: #55606e; --right: #1b7443; --wrong: #b3322a;
+  --mark: #ffe9a8;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial,
     "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif;
   --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
@@ -44,6 +45,7 @@ STYLE = '''
   :root {
     --page: #14171a; --card: #1b1f23; --ink: #e8e6e1; --soft: #a0a8b1; --line: #343a41; --hair: #272c31;
     --before: #e6a356; --after: #5fc0de; --plain: #a9b4c0; --right: #63cf93; --wrong: #f28b82;
+    --mark: #66521a;
   }
 }
 * { box-sizing: border-box; }
@@ -122,6 +124,45 @@ h1, h2, h3, p, summary, .sample { overflow-wrap: anywhere; }
 .output .head { display: flex; flex-wrap: wrap; gap: 2px 10px; align-items: baseline; font-size: 14px; }
 .text { color: var(--ink); font: 13.5px/1.55 var(--mono); margin-top: 6px; }
 
+svg .bar.above { fill: currentColor; } svg .bar.below { fill: var(--plain); opacity: .6; }
+svg .bar.pale { fill: currentColor; opacity: .3; }
+svg .tear { stroke: var(--card); stroke-width: 3.5; }
+svg text.limit { font-size: 12px; font-weight: 640; fill: var(--ink); }
+svg .threshold { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 4 3; }
+.charts.two { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); }
+.charts.four { grid-template-columns: repeat(auto-fill, minmax(min(220px, 100%), 1fr)); }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 18px; font-size: 13px; color: var(--soft); margin: 4px 0 8px;
+  font-variant-numeric: tabular-nums; }
+.swatch { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin-right: 8px;
+  background: currentColor; }
+.soft { color: var(--soft); } .faint { opacity: .6; } .fainter { opacity: .35; }
+.jump { display: flex; flex-wrap: wrap; gap: 6px 20px; margin-top: 20px; font-size: 14px; }
+.jump a { color: var(--after); text-decoration: none; }
+.jump a:hover, .jump a:focus-visible { text-decoration: underline; text-underline-offset: 3px; }
+
+.stack { display: flex; gap: 2px; margin: 16px 0 4px; height: 40px; }
+.stack span { flex: 1 1 0; min-width: 3px; background: currentColor; overflow: hidden; white-space: nowrap; }
+.stack b { color: var(--card); font-weight: 600; font-size: 14px; line-height: 40px; padding-left: 10px; }
+.mining th .share { display: block; max-width: 280px; height: 4px; margin-top: 4px;
+  background: var(--hair); border-radius: 2px; }
+.mining .share i { display: block; height: 4px; background: var(--after); border-radius: 2px; }
+.mining tbody th { min-width: 150px; }
+.mining .detail { display: block; }
+.mining tr.total th, .mining tr.total td { border-bottom: 0; border-top: 1px solid var(--line); font-weight: 640; }
+.mining tr.group th { font-size: 13px; font-weight: 640; color: var(--soft); padding-top: 16px; }
+.mining td:last-child, .mining th:last-child { padding-right: 0; }
+.address { overflow-wrap: anywhere; }
+div.address { font-size: 13px; color: var(--soft); margin-top: 2px; }
+.sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 20px;
+  margin-top: 16px; }
+.sides.tables { column-gap: 48px; margin-top: 0; }
+.side { display: grid; gap: 12px; align-content: start; min-width: 0; }
+.sample .score { font-variant-numeric: tabular-nums; color: currentColor; }
+.prose { white-space: pre-wrap; unicode-bidi: isolate; overflow-wrap: anywhere; color: var(--ink); font-size: 14px;
+  line-height: 1.6; margin-top: 8px; }
+mark { background: var(--mark); color: inherit; padding: 1px 2px; border-radius: 2px; }
+.shared { margin-top: 10px; padding-top: 8px; border-top: 1px solid var(--hair); }
+
 .times { margin-top: 16px; max-width: 720px; }
 .times td:first-child { width: 1%; white-space: nowrap; padding-right: 20px; }
 .times td:last-child { width: 70%; }
@@ -140,5 +181,16 @@ pre { font: 12.5px/1.55 var(--mono); background: var(--card); border: 1px solid 
   td.picture, th.picture { display: none; }
   td small { display: block; margin: 0; min-width: 0; }
   td, tbody th { padding-right: 8px; }
+  .figure strong.long { font-size: 22px; line-height: 31px; }
+  .charts.two svg text { font-size: 14px; } .charts.two svg text.limit { font-size: 15px; }
+  .mining { font-size: 14px; }
+  .mining tbody th { min-width: 124px; }
+  .rounds tbody th { position: sticky; left: 0; background: var(--page); }
+  .listed tr, .reasons tr { display: flex; flex-wrap: wrap; border-bottom: 1px solid var(--hair); padding: 6px 0; }
+  .listed th:first-child { flex: 0 0 100%; } .listed td, .listed thead th.number { flex: 1 1 0; font-size: 13px; }
+  .reasons th:first-child { flex: 1 1 0; } .reasons td.number, .reasons thead th.number { flex: 0 0 64px; }
+  .reasons td:not(.number) { order: 1; flex: 0 0 100%; } .reasons thead th:nth-child(2) { display: none; }
+  .listed tr > *, .reasons tr > *, .mining tr.total > * { border: 0; padding-top: 0; padding-bottom: 2px; }
+  .listed thead th.number { white-space: normal; align-self: end; }
 }
 '''

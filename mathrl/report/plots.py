@@ -46,7 +46,7 @@ def line_chart(steps: Sequence[int], values: Sequence[float], *, label: str, sha
         parts += [_dot(x_at(piece[0][0]), y_at(piece[0][1]), 1.2) for piece in pieces(line) if len(piece) == 1]
     step, last = next(point for point in reversed(line) if math.isfinite(point[1]))
     written = format_value(last, share, resolution=(y_ticks[1] - y_ticks[0]) / 10)
-    parts += [_dot(x_at(step), y_at(last), 3), _text(x_at(step) + 7, y_at(last) + 4, written, 'start', 'last')]
+    parts += [_dot(x_at(step), y_at(last), 3), svg_text(x_at(step) + 7, y_at(last) + 4, written, 'start', 'last')]
     described = f'{label}: {written} at {x_label} {step:g}'
     return (f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(described)}">'
             + ''.join(parts) + '</svg>')
@@ -145,7 +145,7 @@ def _exponent(size: float) -> str:
     return f'{_trimmed(digits)}e{int(power)}'
 
 
-def _format_ticks(values: Sequence[float], share: bool) -> list[str]:
+def format_ticks(values: Sequence[float], share: bool = False) -> list[str]:
     """All ticks of an axis in one form."""
     size, step = max(abs(value) for value in values), values[1] - values[0]
     if share:
@@ -173,21 +173,22 @@ def _widened(low: float, high: float, by: float) -> tuple[float, float]:
 
 def _axes(x_ticks, y_ticks, x_at, y_at, share, x_label) -> list[str]:
     parts, right = [], WIDTH - RIGHT
-    for tick, text in zip(y_ticks, _format_ticks(y_ticks, share)):
+    for tick, text in zip(y_ticks, format_ticks(y_ticks, share)):
         y = y_at(tick)
         kind = 'axis' if tick == y_ticks[0] else 'grid'
         parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(LEFT - 7, y + 4, text, 'end'))
+        parts.append(svg_text(LEFT - 7, y + 4, text, 'end'))
     base = HEIGHT - BOTTOM
     for tick in x_ticks:
         x = x_at(tick)
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 4}"/>')
-        parts.append(_text(x, base + 16, format_value(tick), 'middle'))
-    parts.append(_text(right + 16, base + 16, escape(x_label), 'start'))
+        parts.append(svg_text(x, base + 16, format_value(tick), 'middle'))
+    parts.append(svg_text(right + 16, base + 16, escape(x_label), 'start'))
     return parts
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = '') -> str:
+def svg_text(x: float, y: float, text: str, anchor: str, kind: str = '') -> str:
+    """A text element; the text is markup already, so escape what came from outside."""
     kind = f' class="{kind}"' if kind else ''
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{kind}>{text}</text>'
 

@@ -1,0 +1,68 @@
+"""Which elements of a page are not its text: by tag, role, class and id.
+
+Only the selectors that can match are handed to the parser: it tries each one on each node, and 150 of them cost more than the parse."""
+import re
+
+# The last part of a class (`left-sidebar`, `ptx-navbar`), unless the word says that a page or a column has one (`page-no-sidebar`).
+_LAST = re.compile(r"""(?!(?:.*[-_])?(?:has|with|no|without|show|hide|is|not|js|u|content|main|single|two|three|layout|enable|below|above)[-_])
+    (?:[\w-]*[-_])?(?:
+    side-?bar|nav-?bar|nav|navi|navigation|nav-?links|menus?|breadcrumbs?|crumbs?|toc|table-of-contents|footer|masthead|pagination|pager
+    |paginator|skip-?links?|cookies?|share|sharing|social|socials|newsletter|subscribe|modal|popup|advert|advertisement|ads|banner
+    |editsection|headerlink|permalink|line-?nos?|line-?numbers?|widgets|widget-area|related|related-?posts|related-articles
+    |sitenav|topnav|subnav|mainnav|sidenav)""", re.X | re.I)
+_FIRST = re.compile(r"""(?:cookie|breadcrumb|social|share-|sharing|sharedaddy|shariff|cc-window|gdpr|addtoany|navbox|newsletter|mw-jump|catlinks
+    |dropdown-menu|nav-item|nav-link|comment-respond|comment-form|comment-reply|sphinxsidebar|wy-nav|bd-sidebar|borlabs|widget_
+    |site-header|header-nav|footer-|latex-macros|latex-image-preamble|printfooter|noprint|vector-menu|mw-portlet
+    |MathJax_Preview|searchform|search-form|searchbox|prev-next|prevnext|post-nav|paginav|nav-(?:previous|next|below|above)
+    |jp-relatedposts|hidden-print|screen-reader-text|visually-hidden|sr-only|gutter$)""", re.X | re.I)
+_SAFE = re.compile(r'[A-Za-z_][\w-]{1,60}', re.A)
+_CLASSES = re.compile(r'class=["\']?([^"\'<>]*+)')
+# Names of boxes are given to wrappers of the whole page too: what holds its title, its article or a run of paragraphs is no box.
+_SURE = re.compile(r'cookie|gdpr|consent|comment-|breadcrumb|paginat|latex-|MathJax_Preview|newsletter|katex', re.I)
+_NOT_PAGE = ':not(:has(h1,main,article))'
+_BOX = ':not(:has(h1,main,article,p~p~p))'
+_ALWAYS = ['nav', 'svg', f'footer{_NOT_PAGE}', 'header:not(article header):not(main header)', f'[role=navigation]{_BOX}', '#toc', '#respond',
+           *(f'#{name}{_BOX}' for name in ('header', 'footer', 'sidebar', 'nav', 'menu'))]
+_RENDERED = frozenset(('MathJax', 'MathJax_SVG', 'MathJax_CHTML', 'mjx-chtml', 'MathJax_Display', 'MathJax_SVG_Display', 'MJXc-display'))
+_FORMULA_WORDS = _RENDERED | {'katex-mathml', 'math', 'inline', 'display'}
+LENIENT = ['nav', 'svg', '.katex-html', '.MathJax_Preview', '.latex-macros']
+_seen: dict[str, tuple] = {}
+
+
+def telling_words(source: str) -> set[str]:
+    """The words in an HTML source's class attributes that say something: names of boilerplate or of formula markup.
+
+    '<p class="x left-sidebar">' -> {'left-sidebar'}. The words of <body> count for nothing: they speak of the whole page."""
+    words = set()
+    for names in set(_CLASSES.findall(source)):
+        known = _seen.get(names)
+        words.update(_telling(names) if known is None else known)
+    body = source.find('<body', 0, 4096)
+    if body >= 0:
+        for names in _CLASSES.findall(source[body:source.find('>', body) + 1]):
+            words.difference_update(names.split())
+    return words
+
+
+def _telling(names):
+    if len(_seen) > 100_000:
+        _seen.clear()
+    found = tuple(word for word in names.split()[:50] if word in _FORMULA_WORDS or _is_boilerplate(word))
+    _seen[names[:1000]] = found
+    return found
+
+
+def _is_boilerplate(word):
+    return bool(_SAFE.fullmatch(word) and (_LAST.fullmatch(word) or _FIRST.match(word)))
+
+
+def selectors(words: set[str], tex_scripts: bool = False) -> list[str]:
+    """CSS selectors of the elements to leave out of a page with these telling words; `tex_scripts` where MathJax's scripts gave the formulas.
+
+    {'left-sidebar'} -> ['.left-sidebar:not(:has(h1,...))', 'nav', 'footer...', ...]."""
+    chosen = [f'.{w}{_NOT_PAGE if _SURE.search(w) else _BOX}' for w in sorted(words - _FORMULA_WORDS)]
+    if 'katex-mathml' in words:
+        chosen.append('.katex-html')
+    if not _RENDERED.isdisjoint(words):
+        chosen += ['.' + w for w in sorted(_RENDERED & words)] if tex_scripts else ['nobr', 'mjx-math', '.mjx-math']
+    return chosen + _ALWAYS

@@ -1,0 +1,93 @@
+"""Bytes of a page to text, whatever it says its encoding is.
+
+BOM, then what the bytes themselves prove (multi-byte UTF-8 is not chance), then the HTTP header, then <meta>, then detection. A declared
+charset under which the bytes are malformed is overruled."""
+import codecs
+import re
+
+from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
+
+_BOMS = ((codecs.BOM_UTF8, 'utf-8'), (codecs.BOM_UTF32_LE, 'utf-32-le'), (codecs.BOM_UTF32_BE, 'utf-32-be'),
+         (codecs.BOM_UTF16_LE, 'utf-16-le'), (codecs.BOM_UTF16_BE, 'utf-16-be'))
+_META = re.compile(rb'<meta\b[^<>]{0,300}?charset\s*=\s*["\']?\s*([\w.:-]{2,40})|<\?xml[^<>]{0,100}?encoding\s*=\s*["\']([\w.:-]{2,40})', re.I)
+# Labels mean their supersets, as in browsers; the left side is Python's canonical name.
+_WIDER = {'gb2312': 'gb18030', 'gbk': 'gb18030', 'hz': 'gb18030', 'euc_kr': 'cp949', 'shift_jis': 'cp932', 'big5': 'big5hkscs', 'ascii': 'cp1252',
+          'iso8859-1': 'cp1252', 'iso8859-9': 'cp1254', 'tis-620': 'cp874', 'iso8859-11': 'cp874'}
+_MULTIBYTE = frozenset(('gb18030', 'big5hkscs', 'cp932', 'cp949', 'euc_jp', 'utf-8'))
+_HIGH = [bytes((b,)) for b in range(0x80, 0x100)]
+_HEAD, _SAMPLE = 4096, 1 << 16
+
+
+def decode(body: bytes, charset: str = '', start: int = 0) -> str:
+    """The text of body[start:]; `charset` is what the HTTP header said ('' if nothing). Never raises, never yields a surrogate.
+
+    Malformed bytes become U+FFFD; NUL characters go. decode('中文'.encode('gbk'), 'utf-8') -> '中文'."""
+    for bom, name in _BOMS:
+        if body.startswith(bom):
+            return body[max(start, len(bom)):].decode(name, 'replace').replace('\0', '')
+    rest = body[start:] if start else body
+    has_nul = b'\0' in body
+    if has_nul and (wide := _utf16(body)):
+        return rest.decode(wide, 'replace').replace('\0', '')
+    if b'\x1b' in body and b'\x1b$' in body and body.isascii():
+        return rest.decode('iso2022_jp', 'replace')
+    try:
+        text = rest.decode('utf-8')
+    except UnicodeDecodeError as e:
+        text = rest.decode(_legacy(body, charset, start + e.start), 'replace')
+    return text.replace('\0', '') if has_nul else text
+
+
+def _legacy(body, charset, first):
+    """The encoding of bytes that are not valid UTF-8; `first` is where they stop being so."""
+    meta = _META.search(body, 0, _HEAD)
+    declared = [_known(charset), _known((meta.group(1) or meta.group(2)).decode('ascii')) if meta else '']
+    sample = body[max(0, first - 256):first + _SAMPLE]
+    high = sum(map(sample.count, _HIGH))
+    for name in filter(None, declared):
+        if _plausible(sample, high, name):
+            return name
+    if _plausible(sample, high, 'utf-8'):
+        return 'utf-8'
+    guess = _known(detect_encoding(sample))
+    return guess if guess and _plausible(sample, high, guess) else 'cp1252'
+
+
+def _utf16(body):
+    """UTF-16 without a BOM: half of a page's markup is NUL, all on one side; '' where it is not that."""
+    head = body[:_HEAD]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) * 4 < len(head) or min(even, odd) * 8 > max(even, odd):
+        return ''
+    return 'utf-16-le' if odd > even else 'utf-16-be'
+
+
+def _known(name):
+    """Python's name for a charset label, widened to the superset that browsers use; '' for a label that nobody knows or a UTF-16 one."""
+    name = (name or '').strip().strip('"\'').lower()
+    for label in (name, map_encoding_to_html5(name, False) if name else None):
+        try:
+            found = codecs.lookup(label)._is_text_encoding and codecs.lookup(label).name if label else ''
+        except (LookupError, ValueError):
+            continue
+        if found and not found.startswith(('utf-16', 'utf-32', 'utf-7', 'idna', 'punycode', 'unicode', 'raw')):
+            return _WIDER.get(found, found)
+    return ''
+
+
+def _plausible(sample, high, name):
+    """Whether bytes that are not UTF-8 may be `name`: a page spoiled in a few places still may, one of another encoding is not."""
+    bad = sample.decode(name, 'replace').count('\ufffd')
+    if name == 'utf-8':
+        return bad * 20 <= high
+    if name in _MULTIBYTE:
+        return bad <= 2 + high // 100
+    return bad <= 2 + high // 50 and not _two_byte(sample, high)
+
+
+def _two_byte(sample, high):
+    """Whether bytes declared single-byte are an Asian encoding: high bytes in long unbroken runs, and detection agrees."""
+    runs = re.findall(rb'[\x80-\xff]+', sample)
+    if high < 20 or sum(len(run) >= 4 for run in runs) * 3 < len(runs):
+        return False
+    return _known(detect_encoding(sample)) in _MULTIBYTE - {'utf-8'}

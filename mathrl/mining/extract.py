@@ -1,0 +1,81 @@
+"""HTML bytes -> the page's text with its mathematics as LaTeX between delimiters, its code fenced and its boilerplate gone.
+
+One pass in C does the parsing (resiliparse); ours are a few searches over the source before it and over its short output after it."""
+import html
+import re
+from dataclasses import dataclass
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
+
+from mathrl.mining.boilerplate import LENIENT, telling_words, selectors
+from mathrl.mining.charset import decode
+from mathrl.mining.formulas import with_formulas, with_pandoc_formulas
+from mathrl.mining.plain import plain_text
+
+_MAGIC = (b'%PDF-', b'\x89PNG', b'GIF8', b'\xff\xd8\xff', b'\x1f\x8b', b'PK\x03\x04', b'BZh', b'\x28\xb5\x2f\xfd', b'RIFF', b'\x7fELF')
+_CONTROLS = [bytes((b,)) for b in (*range(1, 9), *range(14, 27), *range(28, 32), 127)]
+_UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]')
+_CJK = '\u3001-\u30ff\u3400-\u9fff\uff01-\uff60'
+_FOLD = re.compile(f'\n(?<=[{_CJK}]\n)[ \t]*+(?=[{_CJK}])')
+_SHORT = 200  # characters: less than that from a large source and the boilerplate rules are doubted
+_TITLE = re.compile(rb'<title[^<>]*+>([^<]*+)', re.I)
+_BODY = re.compile(rb'\s*+<body\b', re.I)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    text: str
+    title: str
+
+
+def extract(body: bytes, charset: str = '') -> Extracted:
+    """Text and title of an HTML page; `charset` is what the HTTP header said ('' if nothing). Text is '' where the page has none.
+
+    b'<h1>A</h1><p>so <script type="math/tex">x^2</script>' -> text 'A\\n\\nso $x^2$'. Raises ValueError for bytes that are not HTML."""
+    _refuse_binary(body)
+    start = _end_of_head(body)
+    source = with_formulas(decode(body, charset, start))
+    words = telling_words(source)
+    if 'math' in words and ('inline' in words or 'display' in words):
+        source = with_pandoc_formulas(source)
+    if '\u3002' in source or '\uff0c' in source or '\u7684' in source:
+        source = _without_folds(source)
+    tree = HTMLTree.parse(source)
+    text = _text(tree, selectors(words, b'math/tex' in body))
+    if len(text) < _SHORT and len(source) > 10 * _SHORT:
+        lenient = _text(tree, LENIENT)
+        text = lenient if len(lenient) > 3 * max(len(text), _SHORT) else text
+    return Extracted(text, _title(body, charset, start))
+
+
+def _text(tree, skipped):
+    text = plain_text(extract_plain_text(tree, preserve_formatting='minimal_html', links=True, skip_elements=skipped))
+    return _UNPRINTABLE.sub('', text)
+
+
+def _without_folds(source):
+    """Chinese and Japanese have no spaces: a line break between two of their characters is none either, but in <pre>."""
+    first, *rest = source.replace('\r\n', '\n').split('<pre')
+    out = [_FOLD.sub('', first)]
+    for part in rest:
+        code, end, after = part.partition('</pre')
+        out += '<pre', code, end, _FOLD.sub('', after)
+    return ''.join(out)
+
+
+def _end_of_head(body):
+    """Where </head> ends, if <body> follows: the text is behind it, and the head is a seventh of the bytes. Else 0."""
+    end = body.find(b'</head>', 0, 1 << 20) + 7
+    return end if end > 6 and _BODY.match(body, end) else 0
+
+
+def _title(body, charset, start):
+    found = _TITLE.search(body, 0, start or 1 << 16)
+    return ' '.join(html.unescape(decode(found.group(1), charset)).split()) if found else ''
+
+
+def _refuse_binary(body):
+    head = body[:1024]
+    if head.startswith(_MAGIC) or sum(map(head.count, _CONTROLS)) * 10 > len(head):
+        raise ValueError('binary, not HTML')

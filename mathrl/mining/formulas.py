@@ -1,0 +1,162 @@
+"""Formulas that a page keeps outside its text, put back into its text: LaTeX between `$` or `$$`, in the HTML source.
+
+MathJax scripts, MathML, KaTeX, Wikipedia, images with LaTeX in alt or src, pandoc spans. A scan of the source costs as much as a tenth of the
+parse, so each marker is looked for once; no pattern searches past the tag that it began in, which keeps every input linear."""
+import html
+import re
+from urllib.parse import unquote
+
+from mathrl.mining.mathml import mathml_to_latex
+
+NEWLINE = '\ufdd4'  # stands for a line break through the parser, which would fold it and let a TeX comment swallow the rest
+_SPECIAL = re.compile(r'<(?:(script|img|math|nav|svg|style|SCRIPT|IMG|STYLE)|(/?)(?:[uo]l|[UO]L))(?=[\s/>])')
+_DEEPEST_LIST = 50  # lists inside lists; the parser's output is indented, so its size is their depth times their length
+_REST = re.compile(r'([^<>"\']*+(?:(?:"[^"]{0,20000}+"|\'[^\']{0,20000}+\')[^<>"\']*+)*+)>')
+_MATH = re.compile(r'<math(?=[\s>])')
+_LINE_END = re.compile(r'\\\n')  # a control space, or a `\\` that Markdown has halved: either way the break is part of the formula
+_PREFIXED = re.compile(r'(</?)(?:m|mml|math):(?=[a-z])')
+_HINTS = ('tex', 'TeX', 'math', 'equation', 'ee_img', 'cht=tx', '.cgi?', '\\', '"$')
+_LONGEST_IMAGE = 4000  # characters of attributes; beyond is a picture in a data: address
+_ANNOTATION = re.compile(r'<annotation\b[^<>]*?\bencoding\s*=\s*["\']?[^"\'<>]*?tex[^<>]*+>', re.I)
+_PANDOC = re.compile(r'(<span class="math (inline|display)">)([^<]++)(?=</span>)')
+_ATTRIBUTE = re.compile(r'([\w:-]++)\s*+=\s*+(?:"([^"]*+)"|\'([^\']*+)\'|([^\s"\'>]++))')
+_SOURCE = re.compile(r'codecogs\.com/[^?]*+\?|(?:mimetex|mathtex|tex)\.cgi\?|latex\.php\?latex=|chart\?cht=tx&chl=|equation\?tex=', re.I)
+_IMAGE_CLASS = re.compile(r'(?:^|\s)(?:tex|latex|math|equation|ee_img)(?:\s|$|_)', re.I)
+_STANDALONE = re.compile(r'\\begin\{(?:equation|align|gather|eqnarray|multline|alignat|flalign|displaymath|math)\*?\}')
+_DELIMITED = re.compile(r'\$|\\\(|\\\[')
+_WRAPPERS = re.compile(r'\A\s*%?\s*<!\[CDATA\[|%?\s*\]\]>\s*\Z')
+
+
+def with_formulas(source: str) -> str:
+    """HTML source with every such formula as escaped text, once, where it stood, and with its other scripts and images gone.
+
+    'so <script type="math/tex">a<b</script>' -> 'so $a&lt;b$'."""
+    out, done, at, depth, unclosed = [], 0, 0, 0, set()
+    while found := _SPECIAL.search(source, at):
+        start, at = found.span()
+        name = found.group(1)
+        if not name:
+            depth += -1 if found.group(2) else 1
+            new, end = '', at if depth + bool(found.group(2)) > _DEEPEST_LIST else 0
+        else:
+            new, end = _WRITERS[name.lower()](source, start, at, unclosed)
+        if end:
+            out += source[done:start], new
+            done = at = end
+    source = ''.join([*out, source[done:]]) if done else source
+    if '\\' in source and _LINE_END.search(source):
+        source = source.replace('\\\n', f'\\{NEWLINE}')
+    return source
+
+
+def with_pandoc_formulas(source: str) -> str:
+    """'<span class="math inline">x</span>' -> '<span class="math inline">$x$</span>', unless the span brings delimiters."""
+    return _PANDOC.sub(_pandoc, source)
+
+
+def delimited(tex: str, display: bool) -> str:
+    """'x^2' -> '$x^2$' or '$$x^2$$'; a formula that brings its own delimiters or is an environment stays as it is."""
+    tex = tex.strip()
+    if not tex or _STANDALONE.match(tex) or _DELIMITED.match(tex) and tex[-1] in '$)]':
+        return tex
+    return f'$${tex}$$' if display else f'${tex}$'
+
+
+def _escaped(tex, display):
+    text = html.escape(delimited(tex, display), quote=False).replace('\n', NEWLINE)
+    return f'<br>{text}<br>' if display else text
+
+
+def _script(source, start, at, unclosed):
+    """A script ends at the first `</script`, whatever it holds, as in a browser."""
+    close = source.find('</script', at)
+    if close < 0:
+        return '', len(source)
+    end = source.find('>', close) + 1 or len(source)
+    attributes, _, inner = source[at:close].partition('>') if 'math/' in source[at:at + 200] else ('', '', '')
+    if 'math/tex' in attributes:
+        return _escaped(html.unescape(_WRAPPERS.sub('', inner)), 'display' in attributes), end
+    if 'math/mml' in attributes:
+        inner = _PREFIXED.sub(r'\1', inner)
+        found = _MATH.search(inner)
+        return (_math(inner, *found.span(), set())[0] if found else ''), end
+    return '', end
+
+
+def _math(source, start, at, unclosed):
+    opening = _REST.match(source, at)
+    close = source.find('</math', opening.end()) if opening and 'math' not in unclosed else -1
+    if close < 0:
+        unclosed.update(['math'] if opening else [])
+        return '', 0
+    before = source[max(0, start - 160):start].rpartition('</math')[2]
+    display = bool(re.search(r'display\s*=\s*["\']block|mode\s*=\s*["\']display', opening.group(1))
+                   or 'katex-display' in before or 'mathml-display' in before)
+    return _escaped(_tex_of(opening.group(1), source[opening.end():close]), display), source.find('>', close) + 1 or len(source)
+
+
+def _tex_of(attributes, inner):
+    note = _ANNOTATION.search(inner)
+    if note:
+        end = inner.find('</', note.end())
+        return html.unescape(_WRAPPERS.sub('', inner[note.end():end if end >= 0 else len(inner)]))
+    given = _attributes(attributes)
+    return given.get('alttext') or given.get('data-latex') or mathml_to_latex(inner)
+
+
+def _attributes(source):
+    return {name.lower(): html.unescape(a or b or c) for name, a, b, c in _ATTRIBUTE.findall(source)}
+
+
+def _dropped(name):
+    """Menus, drawings and style sheets are a quarter of the bytes: out before the parse. Unclosed ones are left to the parser."""
+    tag = re.compile(rf'<(/?){name}(?=[\s/>])')
+
+    def write(source, start, at, unclosed):
+        depth = 0 if name in unclosed else 1
+        for found in tag.finditer(source, at) if depth else ():
+            depth += -1 if found.group(1) else 1
+            if not depth:
+                return '', source.find('>', found.end()) + 1 or len(source)
+        unclosed.add(name)
+        return '', 0
+    return write
+
+
+def _image(source, start, at, unclosed):
+    tag = _REST.match(source, at)
+    if not tag:
+        return '', 0
+    attributes = tag.group(1)
+    if len(attributes) > _LONGEST_IMAGE or not any(hint in attributes for hint in _HINTS):
+        return '', tag.end()
+    return _image_text(attributes), tag.end()
+
+
+def _image_text(attributes):
+    given = _attributes(attributes)
+    alt, address, words = given.get('alt', '').strip(), given.get('src') or given.get('data-src') or '', given.get('class', '')
+    if 'mwe-math' in words:
+        return ''
+    hit = _SOURCE.search(address)
+    if hit:
+        drawn = unquote(re.sub(r'&(?:bg|fg|s|c)=.*\Z', '', address[hit.end():], flags=re.S).replace('&space;', ' ').replace('+', ' '))
+        return _escaped(alt if _looks_like_tex(alt) else drawn, False)
+    own = len(alt) > 2 and alt[0] == '$' and alt[-1] == '$' or alt.startswith(('\\(', '\\[', '\\begin{'))
+    if own or _IMAGE_CLASS.search(words) and (_looks_like_tex(alt) or 0 < len(alt) <= 2):
+        return _escaped(alt, False)
+    return ''
+
+
+def _looks_like_tex(alt):
+    return len(alt) >= 4 and any(c in alt for c in '\\^_=<>+')
+
+
+def _pandoc(match):
+    opening, kind, tex = match.groups()
+    if _DELIMITED.match(tex.strip()):
+        return match.group()
+    return opening + (f'$${tex}$$' if kind == 'display' else f'${tex.strip()}$')
+
+
+_WRITERS = {'script': _script, 'img': _image, 'math': _math, 'nav': _dropped('nav'), 'svg': _dropped('svg'), 'style': _dropped('style')}

@@ -1,0 +1,94 @@
+"""The parser's minimal markup (p, h1-6, lists, pre, br, a; text escaped) to plain lines: menus dropped, code fenced, lists marked."""
+import re
+
+from mathrl.mining.formulas import NEWLINE
+
+_LINK = re.compile(r'<a href="[^"]++">[^<]*+(?:</a>|$)')
+_TAG = re.compile(r'<[^<>]*+>')
+_ITEM = re.compile(r'<li>\s*+(?:<p>)?')
+_LIST = re.compile(r'<li>\s*+(?:<p>)?|</?[ou]l>')
+_MACROS = re.compile(r'(\\\(|\\\[|\$\$?)\s*\\(?:re)?(?:newcommand|DeclareMathOperator|def|require|providecommand|let)(?![a-z])')
+_CLOSING = {'\\(': '\\)', '\\[': '\\]', '$': '$', '$$': '$$'}
+_ENTITY = re.compile(r'&(lt|gt|quot|amp);')
+_CHARACTER = {'lt': '<', 'gt': '>', 'quot': '"', 'amp': '&'}
+
+
+def plain_text(markup: str) -> str:
+    """Lines of text, blocks apart by at most one blank line, entities decoded once.
+
+    '<h2>A</h2>\\n\\n<ul>\\n  <li>x</li>\\n</ul>' -> 'A\\n\\n- x'."""
+    first, *rest = markup.split('<pre>')
+    out = [_lines(first)]
+    for part in rest:
+        code, _, after = part.partition('</pre>')
+        code = _TAG.sub('', code.replace('<br>', '\n')).strip('\n').rstrip()
+        out += f'```\n{code}\n```' if code.strip() else '', _lines(after)
+    text = _unescaped('\n'.join(filter(None, out)))
+    if 'tex]' in text:
+        text = _dollars(_dollars(text, '[tex]', '[/tex]'), '[itex]', '[/itex]')
+    return _without_macros(text) if _MACROS.search(text) else text
+
+
+def _lines(markup):
+    if '<a ' in markup:
+        markup = '\n'.join([line for line in markup.split('\n') if '<a ' not in line or not _is_menu(line)])
+    text = _TAG.sub('', _numbered(markup) if '<ol>' in markup else _ITEM.sub('- ', markup))
+    text = '\n'.join([line for line in map(str.strip, text.split('\n')) if line != '-'])
+    while '\n\n\n' in text:
+        text = text.replace('\n\n\n', '\n\n')
+    return text.strip()
+
+
+def _numbered(markup):
+    lists = [None]
+
+    def write(found):
+        tag = found.group()
+        if tag.startswith('<li'):
+            if lists[-1] is None:
+                return '- '
+            lists[-1] += 1
+            return f'{lists[-1]}. '
+        if tag[1] != '/':
+            lists.append(0 if tag == '<ol>' else None)
+        elif len(lists) > 1:
+            lists.pop()
+        return ''
+    return _LIST.sub(write, markup)
+
+
+def _is_menu(line):
+    """Whether the line is links with hardly a word between them. Linked headings and formulas stay."""
+    if line.find('<a ') > 24 or line.startswith('<h') or '$' in line or '\\(' in line:
+        return False
+    return len(_TAG.sub('', _LINK.sub('', line)).strip()) < 12 and len(_TAG.sub('', line)) < 200
+
+
+def _unescaped(text):
+    if '&' in text:
+        text = _ENTITY.sub(lambda found: _CHARACTER[found.group(1)], text)
+    return text.replace(NEWLINE, '\n') if NEWLINE in text else text
+
+
+def _dollars(text, opening, closing):
+    """'[tex]x[/tex]' -> '$x$'; an opening without its closing stays."""
+    first, *rest = text.split(opening)
+    out = [first]
+    for part in rest:
+        tex, end, after = part.partition(closing)
+        out.append(f'${tex.strip()}${after}' if end else opening + part)
+    return ''.join(out)
+
+
+def _without_macros(text):
+    """Text without the formulas that only define macros for MathJax."""
+    out, done = [], 0
+    for found in _MACROS.finditer(text):
+        if found.start() < done:
+            continue
+        end = text.find(_CLOSING[found.group(1)], found.end())
+        if end < 0:
+            break
+        out.append(text[done:found.start()].rstrip(' '))
+        done = end + len(found.group(1))
+    return ''.join([*out, text[done:].lstrip('\n') if out and not out[0].strip() else text[done:]]).strip()
