@@ -45,6 +45,8 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
                         help='where results go: a folder, made if absent, or gs://...')
     parser.add_argument('--dry_run', action='store_true',
                         help='print the resolved configuration and what would run; compute and write nothing')
+    parser.add_argument('--beam_options', metavar='OPTIONS',
+                        help="Apache Beam's own options, for programs that run on it: short for --gin.BEAM_OPTIONS")
     parser.add_argument('--traceback', action='store_true', help='show where an error was raised')
     parser.add_argument('--distributed', action='store_true',
                         help='join the other processes of a TPU pod or cluster, found automatically')
@@ -56,6 +58,8 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     overrides = [argument.removeprefix('--gin.') for argument in argv if argument.startswith('--gin.')]
     others = [argument for argument in argv if not argument.startswith('--gin.')]
     flags, unknown = parser.parse_known_args(others)
+    if flags.beam_options is not None:
+        overrides.append(f'BEAM_OPTIONS={flags.beam_options!r}')
     if unknown and not unknown[0].startswith('-'):
         parser.error(f"'{unknown[0]}' belongs to no flag: values are joined by =, as in --gin.STEPS=5")
     if unknown:

@@ -21,27 +21,31 @@ _CLASSES = re.compile(r'class=["\']?([^"\'<>]*+)')
 _SURE = re.compile(r'cookie|gdpr|consent|comment-|breadcrumb|paginat|latex-|MathJax_Preview|newsletter|katex', re.I)
 _NOT_PAGE = ':not(:has(h1,main,article))'
 _BOX = ':not(:has(h1,main,article,p~p~p))'
-_ALWAYS = ['nav', 'svg', f'footer{_NOT_PAGE}', 'header:not(article header):not(main header)', f'[role=navigation]{_BOX}', '#toc', '#respond',
+_ALWAYS = ['nav', 'svg', f'footer{_NOT_PAGE}', *(f'{path}>header{_NOT_PAGE}' for path in ('body', 'body>div', 'body>div>div')),
+           f'[role=navigation]{_BOX}', '#toc', '#respond',
            *(f'#{name}{_BOX}' for name in ('header', 'footer', 'sidebar', 'nav', 'menu'))]
 _RENDERED = frozenset(('MathJax', 'MathJax_SVG', 'MathJax_CHTML', 'mjx-chtml', 'MathJax_Display', 'MathJax_SVG_Display', 'MJXc-display'))
 _FORMULA_WORDS = _RENDERED | {'katex-mathml', 'math', 'inline', 'display'}
 LENIENT = ['nav', 'svg', '.katex-html', '.MathJax_Preview', '.latex-macros']
+_MANY, _MOST_SELECTORS = 2000, 100
 _seen: dict[str, tuple] = {}
 
 
-def telling_words(source: str) -> set[str]:
-    """The words in an HTML source's class attributes that say something: names of boilerplate or of formula markup.
+def telling_words(source: str) -> tuple[set[str], bool]:
+    """The words in an HTML source's class attributes that name boilerplate or formula markup; whether a sane number of elements has them.
 
-    '<p class="x left-sidebar">' -> {'left-sidebar'}. The words of <body> count for nothing: they speak of the whole page."""
+    '<p class="x left-sidebar">' -> ({'left-sidebar'}, True). The words of <body> count for nothing: they speak of the whole page."""
     words = set()
-    for names in set(_CLASSES.findall(source)):
+    every = _CLASSES.findall(source)
+    for names in set(every):
         known = _seen.get(names)
         words.update(_telling(names) if known is None else known)
+    sane = len(every) < _MANY or sum(1 for names in every if _seen.get(names, True)) < _MANY
     body = source.find('<body', 0, 4096)
     if body >= 0:
         for names in _CLASSES.findall(source[body:source.find('>', body) + 1]):
             words.difference_update(names.split())
-    return words
+    return words, sane
 
 
 def _telling(names):
@@ -56,11 +60,13 @@ def _is_boilerplate(word):
     return bool(_SAFE.fullmatch(word) and (_LAST.fullmatch(word) or _FIRST.match(word)))
 
 
-def selectors(words: set[str], tex_scripts: bool = False) -> list[str]:
+def selectors(words: set[str], sane: bool = True, tex_scripts: bool = False) -> list[str]:
     """CSS selectors of the elements to leave out of a page with these telling words; `tex_scripts` where MathJax's scripts gave the formulas.
 
-    {'left-sidebar'} -> ['.left-sidebar:not(:has(h1,...))', 'nav', 'footer...', ...]."""
-    chosen = [f'.{w}{_NOT_PAGE if _SURE.search(w) else _BOX}' for w in sorted(words - _FORMULA_WORDS)]
+    {'left-sidebar'} -> ['.left-sidebar:not(:has(h1,...))', 'nav', 'footer...', ...]. Where thousands of elements have such words they may
+    lie in one another, and looking into each takes quadratic time: there the name alone decides."""
+    boxes = sorted(words - _FORMULA_WORDS)[:_MOST_SELECTORS]
+    chosen = [f'.{w}{_NOT_PAGE if _SURE.search(w) else _BOX}' for w in boxes] if sane else [f'.{w}' for w in boxes]
     if 'katex-mathml' in words:
         chosen.append('.katex-html')
     if not _RENDERED.isdisjoint(words):

@@ -71,7 +71,8 @@ def _kept(crawl: Crawl, rounds: Sequence[Round], index_path: str, account: 'Acco
         else:
             line['score'] = scores[-1][number]
             is_seed = seeds.url_hash(row['url']) in crawl.seed_urls()
-            collected = [one.number for one, found in zip(rounds, scores) if found[number] >= one.threshold or is_seed]
+            collected = [one.number for one, found in zip(rounds, scores)
+                         if is_seed or one.collects(row['url'], found[number])]
             if not collected or collected[-1] != rounds[-1].number:
                 line['reason'] = LOW_SCORE
             elif index_path and (hit := decontaminate.contamination(row['text'], _index(index_path))):
@@ -137,7 +138,7 @@ def summarize(crawl: Crawl, rounds: Sequence[Round], stage: Stage) -> dict:
         'by_language': _by(parts, 'language'), 'by_snapshot': _by(parts, 'snapshot'),
         'rounds': [{name: value for name, value in one.summary.items() if name not in ('near', 'reviewed', 'prefixes')}
                    for one in rounds],
-        'domains': [{'domain': domain, 'pages': n, 'collected': m, 'share': round(m / n, 4), 'math': True}
+        'domains': [{'domain': domain, 'pages': n, 'collected': m, 'share': round(m / n, 4), 'tokens': 0, 'math': True}
                     for domain, n, m, _ in sorted(last['reviewed'], key=lambda row: (-row[2], row[0]))[:50]],
         'prefixes': last['prefixes'],
         'near_threshold': {side: [_sample(crawl, page) for page in found] for side, found in last['near'].items()},

@@ -2,7 +2,7 @@
 import dataclasses
 from collections.abc import Iterator
 
-from mathrl.mining import duplicates, seeds, stages
+from mathrl.mining import domains, duplicates, seeds, stages
 from mathrl.mining.stages import Stage
 
 
@@ -10,14 +10,17 @@ from mathrl.mining.stages import Stage
 class Rounds:
     """How pages are collected.
 
-    rounds: at most. threshold: the least score. token_budget: no more tokens than this, the best pages first (0: all).
+    rounds: at most. threshold: the least score; inside_threshold: of a page below a prefix that was annotated as
+    mathematics after the round before. token_budget: no more tokens than this, the best pages first (0: all); where it
+    raises the threshold, it does so for all pages.
     positives, negatives: at most so many examples. domain_share: from which share of pages collected a domain is
     reviewed. prefix_share, min_pages: the unattended rule (see domains). stop_overlap: stop when this share of a
     round's pages was collected in the round before. first_updates: as FastText.min_updates, in round 1, whose negatives
     still hold mathematics: what is learned longer is learned by heart.
     """
     rounds: int = 4
-    threshold: float = 0.5
+    threshold: float = 0.7
+    inside_threshold: float = 0.2
     token_budget: float = 0
     positives: int = 500_000
     negatives: int = 500_000
@@ -48,13 +51,25 @@ class Crawl:
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """What a finished round left: where its scores are, and from which score on a page is collected."""
+    """What a finished round left: where its scores are, and from which score on a page is collected.
+
+    judged_by, annotations: paths of annotations.tsv, of the round before ('' in the first one) and of this one ('' where
+    a person has still to write it).
+    """
     number: int
     scores: Stage
     threshold: float
-    annotations: str      # path of annotations.tsv, '' where a person has still to write it
-    summary: dict
+    inside_threshold: float
+    judged_by: str
+    annotations: str = ''
+    summary: dict = dataclasses.field(default_factory=dict)
 
     def scored(self, shard: int) -> Iterator[tuple[int, float]]:
         """(row number, score) of a shard's pages."""
         return ((number, score) for number, score, _, _ in stages.read_rows(self.scores.path(shard)))
+
+    def collects(self, url: str, score: float) -> bool:
+        """Whether a page is taken by its score; seeds are in any case."""
+        if score >= self.threshold or score < self.inside_threshold or not self.judged_by:
+            return score >= self.threshold
+        return domains.judged(url, domains.annotations(self.judged_by)) == 1

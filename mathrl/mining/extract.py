@@ -36,13 +36,13 @@ def extract(body: bytes, charset: str = '') -> Extracted:
     _refuse_binary(body)
     start = _end_of_head(body)
     source = with_formulas(decode(body, charset, start))
-    words = telling_words(source)
+    words, sane = telling_words(source)
     if 'math' in words and ('inline' in words or 'display' in words):
         source = with_pandoc_formulas(source)
     if '\u3002' in source or '\uff0c' in source or '\u7684' in source:
         source = _without_folds(source)
     tree = HTMLTree.parse(source)
-    text = _text(tree, selectors(words, b'math/tex' in body))
+    text = _text(tree, selectors(words, sane, b'math/tex' in body))
     if len(text) < _SHORT and len(source) > 10 * _SHORT:
         lenient = _text(tree, LENIENT)
         text = lenient if len(lenient) > 3 * max(len(text), _SHORT) else text

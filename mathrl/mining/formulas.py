@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from mathrl.mining.mathml import mathml_to_latex
 
 NEWLINE = '\ufdd4'  # stands for a line break through the parser, which would fold it and let a TeX comment swallow the rest
-_SPECIAL = re.compile(r'<(?:(script|img|math|nav|svg|style|SCRIPT|IMG|STYLE)|(/?)(?:[uo]l|[UO]L))(?=[\s/>])')
+_SPECIAL = re.compile(r'<(script|img|math|nav|svg|style|ul|ol|/ul|/ol|SCRIPT|IMG|UL|OL|Ul|uL|Ol|oL|/UL|/OL)(?=[\s/>])')  # flat: SRE is slow on classes here
 _DEEPEST_LIST = 50  # lists inside lists; the parser's output is indented, so its size is their depth times their length
 _REST = re.compile(r'([^<>"\']*+(?:(?:"[^"]{0,20000}+"|\'[^\']{0,20000}+\')[^<>"\']*+)*+)>')
 _MATH = re.compile(r'<math(?=[\s>])')
@@ -17,7 +17,7 @@ _LINE_END = re.compile(r'\\\n')  # a control space, or a `\\` that Markdown has 
 _PREFIXED = re.compile(r'(</?)(?:m|mml|math):(?=[a-z])')
 _HINTS = ('tex', 'TeX', 'math', 'equation', 'ee_img', 'cht=tx', '.cgi?', '\\', '"$')
 _LONGEST_IMAGE = 4000  # characters of attributes; beyond is a picture in a data: address
-_ANNOTATION = re.compile(r'<annotation\b[^<>]*?\bencoding\s*=\s*["\']?[^"\'<>]*?tex[^<>]*+>', re.I)
+_ANNOTATION = re.compile(r'<annotation\b([^<>]*+)>')
 _PANDOC = re.compile(r'(<span class="math (inline|display)">)([^<]++)(?=</span>)')
 _ATTRIBUTE = re.compile(r'([\w:-]++)\s*+=\s*+(?:"([^"]*+)"|\'([^\']*+)\'|([^\s"\'>]++))')
 _SOURCE = re.compile(r'codecogs\.com/[^?]*+\?|(?:mimetex|mathtex|tex)\.cgi\?|latex\.php\?latex=|chart\?cht=tx&chl=|equation\?tex=', re.I)
@@ -34,12 +34,13 @@ def with_formulas(source: str) -> str:
     out, done, at, depth, unclosed = [], 0, 0, 0, set()
     while found := _SPECIAL.search(source, at):
         start, at = found.span()
-        name = found.group(1)
-        if not name:
-            depth += -1 if found.group(2) else 1
-            new, end = '', at if depth + bool(found.group(2)) > _DEEPEST_LIST else 0
+        write = _WRITERS.get(found.group(1).lower())
+        if write:
+            new, end = write(source, start, at, unclosed)
         else:
-            new, end = _WRITERS[name.lower()](source, start, at, unclosed)
+            closing = source[start + 1] == '/'
+            new, end = '', source.find('>', at) + 1 if depth - closing >= _DEEPEST_LIST else 0
+            depth = max(0, depth - 1) if closing else depth + 1
         if end:
             out += source[done:start], new
             done = at = end
@@ -96,10 +97,10 @@ def _math(source, start, at, unclosed):
 
 
 def _tex_of(attributes, inner):
-    note = _ANNOTATION.search(inner)
-    if note:
-        end = inner.find('</', note.end())
-        return html.unescape(_WRAPPERS.sub('', inner[note.end():end if end >= 0 else len(inner)]))
+    for note in _ANNOTATION.finditer(inner):
+        if 'tex' in _attributes(note.group(1)).get('encoding', '').lower():
+            end = inner.find('</', note.end())
+            return html.unescape(_WRAPPERS.sub('', inner[note.end():end if end >= 0 else len(inner)]))
     given = _attributes(attributes)
     return given.get('alttext') or given.get('data-latex') or mathml_to_latex(inner)
 

@@ -17,10 +17,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+logging.disable(logging.WARNING)   # Beam warns of Google Cloud's clients, which not everybody has
 import apache_beam as beam
+logging.disable(logging.NOTSET)
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 # Named explicitly: Beam's DirectRunner would first try to download the Prism runner.
 EMBEDDED = 'FnApiRunner'
@@ -34,9 +37,11 @@ class Engine:
     """Where pipelines run. options: Beam's own, as on a command line, '' for this machine.
 
     workers: processes on this machine (0: one a core); other runners have options of their own for it.
+    log: the file that these processes write what they have to say into.
     """
     options: str = ''
     workers: int = 0
+    log: str = os.devnull
 
     def each(self, function: Callable[[int], None], shards: Iterable[int], name: str = '',
              finished: Callable[[], int] | None = None) -> None:
@@ -76,7 +81,7 @@ class Engine:
         options = PipelineOptions(self._flags())
         runner = options.view_as(StandardOptions).runner
         if runner in (None, EMBEDDED):
-            made = FnApiRunner()
+            made = FnApiRunner(self._processes())
         else:
             try:
                 made = create_runner(NAMES.get(runner.lower(), runner))
@@ -96,12 +101,21 @@ class Engine:
     def _flags(self) -> list[str]:
         """Beam's options, with what this machine's cores ask for where they name no other runner."""
         flags = shlex.split(self.options)
-        workers = self.workers or len(os.sched_getaffinity(0))
-        own = {'--direct_num_workers': str(workers), '--default_sdk_harness_log_level': 'ERROR',
-               '--direct_running_mode': 'multi_processing' if workers > 1 else 'in_memory'}
+        own = {'--direct_num_workers': str(self._workers())}
         given = {flag.partition('=')[0] for flag in flags}
         # Beam reads annotations as its own type hints, and refuses a plain `tuple`.
         return ['--no_pipeline_type_check', *flags, *(f'{name}={value}' for name, value in own.items() if name not in given)]
+
+    def _workers(self) -> int:
+        return self.workers or len(os.sched_getaffinity(0))
+
+    def _processes(self) -> SubprocessSDKEnvironment | None:
+        """As Beam's mode multi_processing, but for where the processes' log goes. One worker is this process."""
+        if self._workers() == 1:
+            return None
+        python, log = shlex.quote(sys.executable), shlex.quote(self.log)
+        return SubprocessSDKEnvironment.from_command_string(
+            f'exec {python} -m apache_beam.runners.worker.sdk_worker_main 2>>{log}')
 
 
 def _apply(function: Callable[[Any, Iterable], Any], pair: tuple[Any, Iterable]) -> Iterator:

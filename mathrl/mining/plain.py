@@ -7,7 +7,8 @@ _LINK = re.compile(r'<a href="[^"]++">[^<]*+(?:</a>|$)')
 _TAG = re.compile(r'<[^<>]*+>')
 _ITEM = re.compile(r'<li>\s*+(?:<p>)?')
 _LIST = re.compile(r'<li>\s*+(?:<p>)?|</?[ou]l>')
-_MACROS = re.compile(r'(\\\(|\\\[|\$\$?)\s*\\(?:re)?(?:newcommand|DeclareMathOperator|def|require|providecommand|let)(?![a-z])')
+_MACRO_WORD = re.compile(r'\\(?:newcommand|renewcommand|DeclareMathOperator|def|require|providecommand|let)(?![a-z])')
+_MACROS = re.compile(r'(\\\(|\\\[|\$\$?)\s{0,9}' + _MACRO_WORD.pattern)
 _CLOSING = {'\\(': '\\)', '\\[': '\\]', '$': '$', '$$': '$$'}
 _ENTITY = re.compile(r'&(lt|gt|quot|amp);')
 _CHARACTER = {'lt': '<', 'gt': '>', 'quot': '"', 'amp': '&'}
@@ -26,7 +27,7 @@ def plain_text(markup: str) -> str:
     text = _unescaped('\n'.join(filter(None, out)))
     if 'tex]' in text:
         text = _dollars(_dollars(text, '[tex]', '[/tex]'), '[itex]', '[/itex]')
-    return _without_macros(text) if _MACROS.search(text) else text
+    return _without_macros(text) if _MACRO_WORD.search(text) else text
 
 
 def _lines(markup):

@@ -8,6 +8,7 @@ out about one page in a hundred.
 """
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 
 from etils import epath
@@ -33,7 +34,7 @@ def run(engine: Engine, crawl: Crawl, folder, settings: Rounds, fasttext: FastTe
 
 def _round(engine: Engine, crawl: Crawl, folder: epath.Path, number: int, done: list[Round], settings: Rounds,
            fasttext: FastText, annotations: str, attended: bool) -> Round:
-    last = done[-1] if done else None
+    last, started = done[-1] if done else None, time.monotonic()
     chosen = dataclasses.asdict(settings)
     decided = epath.Path(last.annotations).read_text() if last else ''
     examples = stages.open_stage(folder, 'examples', {'rounds': chosen, 'annotations': decided},
@@ -65,11 +66,13 @@ def _round(engine: Engine, crawl: Crawl, folder: epath.Path, number: int, done: 
         scores.finish({'threshold': scoring.threshold_of(counts, settings.threshold, settings.token_budget),
                        'histogram': scoring.bars(counts)})
     threshold = scores.result['threshold']
+    inside = settings.inside_threshold if threshold == settings.threshold else threshold
+    this = Round(number, scores, threshold, inside, last.annotations if last else '')
 
     # ---- domains
-    reviewed = stages.open_stage(folder, 'domains', {'share': settings.domain_share}, scores)
+    reviewed = stages.open_stage(folder, 'domains', {'share': settings.domain_share, 'inside': inside}, scores)
     if reviewed.result is None:
-        engine.regroup(crawl.shards, functools.partial(scoring.count_domains, crawl, last, scores, threshold),
+        engine.regroup(crawl.shards, functools.partial(scoring.count_domains, crawl, last, this),
                        [functools.partial(scoring.review, settings.domain_share, len(crawl.shards))],
                        functools.partial(scoring.write_review, reviewed), f'round {number}: domains')
         reviewed.finish({})
@@ -85,13 +88,15 @@ def _round(engine: Engine, crawl: Crawl, folder: epath.Path, number: int, done: 
     person = domains.read_annotations(annotations) if annotations else {}
     path = folder / 'annotations.tsv'
     if not attended:
-        domains.write_annotations(path, rule | person)
+        # The rule's 0 says too little to learn from: only a person's makes its pages negatives.
+        domains.write_annotations(path, {prefix: 1 for prefix, math in rule.items() if math} | person)
     waiting = attended and not path.exists()
     decisions = {} if waiting else domains.read_annotations(path) | person
 
     summary = _summary(number, learned, totals, threshold, scores.result['histogram'], rows, decisions, settings)
-    return Round(number, scores, threshold, '' if waiting else str(path), summary | {
-        'prefixes': _prefixes(rows, decisions, rule if not attended else {}, person), 'reviewed': rows})
+    summary |= {'prefixes': _prefixes(rows, decisions, rule if not attended else {}, person), 'reviewed': rows,
+                'seconds': round(time.monotonic() - started, 1)}
+    return dataclasses.replace(this, annotations='' if waiting else str(path), summary=summary)
 
 
 # ---- what the report shows
@@ -104,7 +109,7 @@ def _summary(number: int, learned: dict, totals: dict, threshold: float, histogr
         stopped = f'{overlap:.1%} of the pages were already collected'
     elif number == settings.rounds:
         stopped = f'{number} rounds were asked for'
-    rule = f'score of at least {settings.threshold:g}' + (
+    rule = f'score of at least {settings.threshold:g}, below annotated prefixes {settings.inside_threshold:g}' + (
         f', at most {settings.token_budget:,.0f} tokens' if settings.token_budget else '')
     return {'round': number, 'seeds': totals['seeds'], 'positives': learned['math'], 'negatives': learned['other'],
             'languages': learned['languages'], 'epochs': learned['epochs'], 'threshold': threshold,

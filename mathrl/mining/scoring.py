@@ -94,22 +94,22 @@ def bars(counts: list[list[int]]) -> dict:
 
 
 # ---- domains and totals
-def count_domains(crawl: Crawl, last: Round | None, scores: Stage, threshold: float, shard: int) -> Iterator[tuple]:
+def count_domains(crawl: Crawl, last: Round | None, this: Round, shard: int) -> Iterator[tuple]:
     known, wanted = crawl.seed_urls(), []
-    before = {n for n, score in last.scored(shard) if score >= last.threshold} if last else set()
+    before = dict(last.scored(shard)) if last else {}
     totals = {'scored': 0, 'collected': 0, 'tokens': 0, 'new': 0, 'seeds': 0}
     near = {'kept': [], 'rejected': []}
-    for number, score, tokens, url in stages.read_rows(scores.path(shard)):
+    for number, score, tokens, url in stages.read_rows(this.scores.path(shard)):
         is_seed = seeds.url_hash(url) in known
-        collected = score >= threshold or is_seed
+        collected = is_seed or this.collects(url, score)
         wanted.append((url, score, collected))
         totals['scored'] += 1
         totals['seeds'] += is_seed
         totals['collected'] += collected
         totals['tokens'] += tokens * collected
-        totals['new'] += collected and number not in before and not (is_seed and last)
+        totals['new'] += collected and not (last and (is_seed or last.collects(url, before[number])))
         if not is_seed:
-            near['kept' if collected else 'rejected'].append((abs(score - threshold), url, score, shard, number))
+            near['kept' if collected else 'rejected'].append((abs(score - this.threshold), url, score, shard, number))
     yield from domains.count_shard(wanted)
     yield TOTALS, (totals, {side: sorted(found)[:NEAR] for side, found in near.items()})
 

@@ -2,6 +2,7 @@
 import dataclasses
 import functools
 import json
+import os
 import time
 from collections.abc import Sequence
 
@@ -24,11 +25,12 @@ def run(*, workdir, warcs: Sequence[str], seed_file: str, benchmarks: Sequence[s
     annotations: TSV of URL prefixes that a person judged, for every round. attended: stop after each round until its
     annotations.tsv is written. beam_options: Beam's own, '' for this machine with `workers` processes (0: one a core).
     """
-    engine, started = Engine(beam_options, workers), time.time()
+    started = time.time()
     addresses = warc.find_warcs(warcs)
     if dry_run:
         print(f'mine: {len(addresses)} WARC files, seeds {seed_file}, {len(benchmarks)} benchmarks, to {workdir}')
         return
+    engine = Engine(beam_options, workers, os.devnull if '://' in str(workdir) else str(workdir / 'workers.log'))
     shards, folder, timed = tuple(range(len(addresses))), workdir / 'stages', _Stopwatch()
 
     # ---- what a person gives, read first: its faults show in seconds
