@@ -24,20 +24,23 @@ BASE = [
     'numpy>=2.0',
 ]
 
+MINING = [
+    'apache-beam[dask,tfrecord]>=2.70',
+    'fasttext-community>=0.11.9',
+    'fastwarc>=0.16',
+    'resiliparse>=0.16',
+    # Another version may compute other signatures, and so other duplicates.
+    'rensa>=0.5,<0.6',
+    'zstandard>=0.23',
+]
+
 EXTRAS = {
     'tpu': ['jax[tpu]>=0.10'],
     'cuda': ['jax[cuda12]>=0.10'],
-    'mining': [
-        'apache-beam[dask,tfrecord]>=2.70',
-        'fasttext-community>=0.11.9',
-        'fastwarc>=0.16',
-        'resiliparse>=0.16',
-        'rensa>=0.3',
-        'zstandard>=0.23',
-    ],
+    'mining': MINING,
     'sweep': ['optuna>=4.0'],
     # libtpu holds the TPU compiler, which needs no TPU; it is published for x86 Linux alone.
-    'test': ['pytest>=8.0', 'jax[tpu]>=0.10; sys_platform == "linux" and platform_machine == "x86_64"'],
+    'test': [*MINING, 'pytest>=8.0', 'jax[tpu]>=0.10; sys_platform == "linux" and platform_machine == "x86_64"'],
 }
 
 setup(

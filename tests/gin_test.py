@@ -19,6 +19,9 @@ VALUES = {
     'FILES': '["texts.jsonl"]',
     'RUNS': '{"rl": "runs/rl"}',
     'STAGES': '[("rl", "gin/runs/rl.gin")]',
+    'WARCS': '["crawl.warc.gz"]',
+    'SEEDS': '"seeds.jsonl"',
+    'BENCHMARKS': '["gsm8k.jsonl"]',
 }
 RL_MACROS = {'PROBLEMS', 'MODEL', 'STEPS', 'SEED', 'LEARNING_RATE', 'KL_COEF', 'GROUP_SIZE', 'QUESTIONS',
              'MAX_TOKENS', 'TEMPERATURE'}

@@ -38,7 +38,7 @@ class FastText:
     epochs: int = 3
     buckets: int = 2_000_000
     threads: int = 1
-    min_updates: int = 90_000
+    min_updates: int = 45_000
     min_language: int = 10
     seed: int = 0
 

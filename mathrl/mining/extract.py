@@ -19,6 +19,8 @@ _UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufde
 _CJK = '\u3001-\u30ff\u3400-\u9fff\uff01-\uff60'
 _FOLD = re.compile(f'\n(?<=[{_CJK}]\n)[ \t]*+(?=[{_CJK}])')
 _SHORT = 200  # characters: less than that from a large source and the boilerplate rules are doubted
+_LARGE, _DEEPEST = 100_000, 3000  # characters; below that size no depth costs more than seconds
+_OPEN = re.compile(r'<(/?)(?!(?:p|li|td|th|tr|dd|dt|br|hr|img|input|wbr|col|option|link|meta|source|area)\b)[a-zA-Z]', re.I)
 _TITLE = re.compile(rb'<title[^<>]*+>([^<]*+)', re.I)
 _BODY = re.compile(rb'\s*+<body\b', re.I)
 
@@ -36,6 +38,8 @@ def extract(body: bytes, charset: str = '') -> Extracted:
     _refuse_binary(body)
     start = _end_of_head(body)
     source = with_formulas(decode(body, charset, start))
+    if len(source) > _LARGE:
+        _refuse_deep(source)
     words, sane = telling_words(source)
     if 'math' in words and ('inline' in words or 'display' in words):
         source = with_pandoc_formulas(source)
@@ -62,6 +66,21 @@ def _without_folds(source):
         code, end, after = part.partition('</pre')
         out += '<pre', code, end, _FOLD.sub('', after)
     return ''.join(out)
+
+
+def _refuse_deep(source):
+    """Elements that hold elements 3000 deep: lookups of what is in what take quadratic time there. Counted by stretches, exactly if need be."""
+    depth = deepest = 0
+    for start in range(0, len(source), 1 << 14):
+        depth += source.count('<', start, start + (1 << 14)) - 2 * source.count('</', start, start + (1 << 14))
+        deepest = max(deepest, depth)
+    if deepest <= _DEEPEST:
+        return
+    depth = 0
+    for found in _OPEN.finditer(source):
+        depth = max(0, depth + (-1 if found.group(1) else 1))
+        if depth > _DEEPEST:
+            raise ValueError(f'nested too deep: more than {_DEEPEST} elements inside one another')
 
 
 def _end_of_head(body):

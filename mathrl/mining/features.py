@@ -14,6 +14,7 @@ MARK = '\ue000'            # opens every token that is no word; it cannot stand 
 MAX_CHARACTERS = 20_000    # what comes later in a page is not looked at
 MAX_TOKENS = 600
 COMMANDS_PER_FORMULA = 6
+LEAST_SUMMARIES = 4        # of a short page, whose few words say little
 TOKENS_PER_SUMMARY = 12    # how often the densities are repeated: fastText averages over tokens
 
 # Lengths are bounded, so that unclosed delimiters cost no quadratic time.
@@ -86,7 +87,7 @@ def tokens(text: str) -> tuple[list[str], list[str]]:
         concepts += len(strings)
         length = sum(1 for word in words if word > '\u3040') // 2 + sum(1 for word in words if word <= '\u3040')
     summary = [f'{MARK}formulas{_density(formulas, length)}', f'{MARK}concepts{_density(concepts, length)}']
-    return words, marks + summary * (1 + len(found) // TOKENS_PER_SUMMARY)
+    return words, marks + summary * max(LEAST_SUMMARIES, len(found) // TOKENS_PER_SUMMARY)
 
 
 def line(text: str, with_words: bool = True) -> str:
