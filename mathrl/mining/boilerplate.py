@@ -24,8 +24,8 @@ _BOX = ':not(:has(h1,main,article,p~p~p))'
 _ALWAYS = ['nav', 'svg', f'footer{_NOT_PAGE}', *(f'{path}>header{_NOT_PAGE}' for path in ('body', 'body>div', 'body>div>div')),
            f'[role=navigation]{_BOX}', '#toc', '#respond',
            *(f'#{name}{_BOX}' for name in ('header', 'footer', 'sidebar', 'nav', 'menu'))]
-_RENDERED = frozenset(('MathJax', 'MathJax_SVG', 'MathJax_CHTML', 'mjx-chtml', 'MathJax_Display', 'MathJax_SVG_Display', 'MJXc-display'))
-_FORMULA_WORDS = _RENDERED | {'katex-mathml', 'math', 'inline', 'display'}
+RENDERED = frozenset(('MathJax', 'MathJax_SVG', 'MathJax_CHTML', 'mjx-chtml', 'MathJax_Display', 'MathJax_SVG_Display', 'MJXc-display'))
+_FORMULA_WORDS = RENDERED | {'katex-mathml', 'math', 'inline', 'display'}
 LENIENT = ['nav', 'svg', '.katex-html', '.MathJax_Preview', '.latex-macros']
 _MANY, _MOST_SELECTORS = 2000, 100
 _seen: dict[str, tuple] = {}
@@ -69,6 +69,6 @@ def selectors(words: set[str], sane: bool = True, tex_scripts: bool = False) -> 
     chosen = [f'.{w}{_NOT_PAGE if _SURE.search(w) else _BOX}' for w in boxes] if sane else [f'.{w}' for w in boxes]
     if 'katex-mathml' in words:
         chosen.append('.katex-html')
-    if not _RENDERED.isdisjoint(words):
-        chosen += ['.' + w for w in sorted(_RENDERED & words)] if tex_scripts else ['nobr', 'mjx-math', '.mjx-math']
+    if not RENDERED.isdisjoint(words):
+        chosen += ['.' + w for w in sorted(RENDERED & words)] if tex_scripts else ['nobr', 'mjx-math', '.mjx-math']
     return chosen + _ALWAYS

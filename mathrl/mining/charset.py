@@ -49,8 +49,17 @@ def _legacy(body, charset, first):
             return name
     if _plausible(sample, high, 'utf-8'):
         return 'utf-8'
-    guess = _known(detect_encoding(sample))
+    guess = _detected(sample)
     return guess if guess and _plausible(sample, high, guess) else 'cp1252'
+
+
+def _detected(sample):
+    """Detection's answer. It calls Korean UTF-8, so Korean is told by its syllables."""
+    guess = _known(detect_encoding(sample))
+    if guess != 'utf-8':
+        return guess
+    letters = [c for c in sample.decode('cp949', 'replace') if c > '\x7f']
+    return 'cp949' if sum('\uac00' <= c <= '\ud7a3' for c in letters) * 2 > len(letters) else ''
 
 
 def _utf16(body):
@@ -82,12 +91,12 @@ def _plausible(sample, high, name):
         return bad * 20 <= high
     if name in _MULTIBYTE:
         return bad <= 2 + high // 100
-    return bad <= 2 + high // 50 and not _two_byte(sample, high)
+    return bad <= 2 + high // 50 and not _of_another_script(sample, high, name)
 
 
-def _two_byte(sample, high):
-    """Whether bytes declared single-byte are an Asian encoding: high bytes in long unbroken runs, and detection agrees."""
+def _of_another_script(sample, high, name):
+    """Whether bytes declared single-byte are not so: detection sees a double-byte encoding; or, as a server's default header says
+    ISO-8859-1 of everything, another alphabet than the Western, whose high bytes stand in runs."""
+    guess = _detected(sample) if high >= 20 else ''
     runs = re.findall(rb'[\x80-\xff]+', sample)
-    if high < 20 or sum(len(run) >= 4 for run in runs) * 3 < len(runs):
-        return False
-    return _known(detect_encoding(sample)) in _MULTIBYTE - {'utf-8'}
+    return guess in _MULTIBYTE or name == 'cp1252' and guess not in ('', name) and sum(len(run) > 1 for run in runs) * 2 > len(runs)

@@ -2,7 +2,8 @@
 
 A domain is reviewed if more than a tenth of its pages were collected (the paper's rule). Its URL prefixes are then
 judged: by a person, in annotations.tsv, or, unattended, by this rule: a prefix is mathematics if at least
-`prefix_share` of its pages, and at least `min_pages` of them, were collected; of nested ones the shortest counts.
+`prefix_share` of its pages, and at least `min_pages` of them, were collected, and of no folder below it (with so many
+pages) less than half; of nested ones the shortest counts.
 """
 import collections
 import csv
@@ -15,7 +16,7 @@ from etils import epath
 from mathrl.mining import stages, urls
 
 COLUMNS = ('domain', 'pages', 'share', 'prefix', 'prefix_pages', 'prefix_share', 'prefix_score', 'math')
-BEST_PREFIXES = 20   # of a domain, by pages collected
+BEST_PREFIXES = 100   # of a domain, by pages collected and then by pages
 SCORE_UNIT = 1_000_000   # scores are summed as whole millionths: sums of floats depend on their order
 
 
@@ -41,7 +42,7 @@ def review_row(domain: str, counted: Iterable[list], domain_share: float) -> lis
     pages, collected = (sum(sums[prefix][i] for prefix in sums if '/' not in prefix) for i in (0, 1))
     if collected <= domain_share * pages:
         return None
-    best = sorted(sums.items(), key=lambda item: (-item[1][1], len(item[0]), item[0]))[:BEST_PREFIXES]
+    best = sorted(sums.items(), key=lambda item: (-item[1][1], -item[1][0], len(item[0]), item[0]))[:BEST_PREFIXES]
     return [domain, pages, collected, [(prefix, n, m, round(total / n / SCORE_UNIT, 4)) for prefix, (n, m, total) in best]]
 
 
@@ -50,7 +51,9 @@ def decide(row: list, prefix_share: float, min_pages: int) -> dict[str, int]:
     decided = {}
     for prefix, pages, collected, _ in sorted(row[3], key=lambda item: (item[0].count('/'), item[0])):
         if not any(decided.get(parent) for parent in _parents(prefix)):
-            decided[prefix] = int(pages >= min_pages and collected >= prefix_share * pages)
+            below = [(n, m) for other, n, m, _ in row[3] if other.startswith(prefix + '/') and n >= min_pages]
+            decided[prefix] = int(pages >= min_pages and collected >= prefix_share * pages
+                                  and all(2 * m >= n for n, m in below))
     return decided
 
 

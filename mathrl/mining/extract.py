@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from mathrl.mining.boilerplate import LENIENT, telling_words, selectors
+from mathrl.mining.boilerplate import LENIENT, RENDERED, selectors, telling_words
 from mathrl.mining.charset import decode
 from mathrl.mining.formulas import with_formulas, with_pandoc_formulas
 from mathrl.mining.plain import plain_text
@@ -20,7 +20,7 @@ _CJK = '\u3001-\u30ff\u3400-\u9fff\uff01-\uff60'
 _FOLD = re.compile(f'\n(?<=[{_CJK}]\n)[ \t]*+(?=[{_CJK}])')
 _SHORT = 200  # characters: less than that from a large source and the boilerplate rules are doubted
 _LARGE, _DEEPEST = 100_000, 3000  # characters; below that size no depth costs more than seconds
-_OPEN = re.compile(r'<(/?)(?!(?:p|li|td|th|tr|dd|dt|br|hr|img|input|wbr|col|option|link|meta|source|area)\b)[a-zA-Z]', re.I)
+_OPEN = re.compile(r'<(/?)(?!(?:a|p|li|td|th|tr|dd|dt|br|hr|img|input|wbr|col|option|link|meta|source|area)\b)[a-zA-Z]', re.I)
 _TITLE = re.compile(rb'<title[^<>]*+>([^<]*+)', re.I)
 _BODY = re.compile(rb'\s*+<body\b', re.I)
 
@@ -43,10 +43,11 @@ def extract(body: bytes, charset: str = '') -> Extracted:
     words, sane = telling_words(source)
     if 'math' in words and ('inline' in words or 'display' in words):
         source = with_pandoc_formulas(source)
-    if '\u3002' in source or '\uff0c' in source or '\u7684' in source:
+    if '\u3002' in source or '\uff0c' in source:
         source = _without_folds(source)
+    tex_scripts = not RENDERED.isdisjoint(words) and b'math/tex' in body
     tree = HTMLTree.parse(source)
-    text = _text(tree, selectors(words, sane, b'math/tex' in body))
+    text = _text(tree, selectors(words, sane, tex_scripts))
     if len(text) < _SHORT and len(source) > 10 * _SHORT:
         lenient = _text(tree, LENIENT)
         text = lenient if len(lenient) > 3 * max(len(text), _SHORT) else text
@@ -91,7 +92,14 @@ def _end_of_head(body):
 
 def _title(body, charset, start):
     found = _TITLE.search(body, 0, start or 1 << 16)
-    return ' '.join(html.unescape(decode(found.group(1), charset)).split()) if found else ''
+    if not found:
+        return ''
+    try:
+        title = found.group(1).decode('utf-8')
+    except UnicodeDecodeError:  # the slice alone is too short to tell the charset from
+        head = decode(body[:start or 1 << 16], charset)
+        title = head[head.find('>', head.lower().find('<title')) + 1:].partition('<')[0]
+    return ' '.join(_UNPRINTABLE.sub('', html.unescape(title)).split())
 
 
 def _refuse_binary(body):

@@ -18,6 +18,7 @@ _PREFIXED = re.compile(r'(</?)(?:m|mml|math):(?=[a-z])')
 _HINTS = ('tex', 'TeX', 'math', 'equation', 'ee_img', 'cht=tx', '.cgi?', '\\', '"$')
 _LONGEST_IMAGE = 4000  # characters of attributes; beyond is a picture in a data: address
 _ANNOTATION = re.compile(r'<annotation\b([^<>]*+)>')
+_TEX = re.compile(r'tex(?!t)', re.I)
 _PANDOC = re.compile(r'(<span class="math (inline|display)">)([^<]++)(?=</span>)')
 _ATTRIBUTE = re.compile(r'([\w:-]++)\s*+=\s*+(?:"([^"]*+)"|\'([^\']*+)\'|([^\s"\'>]++))')
 _SOURCE = re.compile(r'codecogs\.com/[^?]*+\?|(?:mimetex|mathtex|tex)\.cgi\?|latex\.php\?latex=|chart\?cht=tx&chl=|equation\?tex=', re.I)
@@ -98,7 +99,7 @@ def _math(source, start, at, unclosed):
 
 def _tex_of(attributes, inner):
     for note in _ANNOTATION.finditer(inner):
-        if 'tex' in _attributes(note.group(1)).get('encoding', '').lower():
+        if _TEX.search(_attributes(note.group(1)).get('encoding', '')):
             end = inner.find('</', note.end())
             return html.unescape(_WRAPPERS.sub('', inner[note.end():end if end >= 0 else len(inner)]))
     given = _attributes(attributes)

@@ -7,8 +7,10 @@ _LINK = re.compile(r'<a href="[^"]++">[^<]*+(?:</a>|$)')
 _TAG = re.compile(r'<[^<>]*+>')
 _ITEM = re.compile(r'<li>\s*+(?:<p>)?')
 _LIST = re.compile(r'<li>\s*+(?:<p>)?|</?[ou]l>')
-_MACRO_WORD = re.compile(r'\\(?:newcommand|renewcommand|DeclareMathOperator|def|require|providecommand|let)(?![a-z])')
-_MACROS = re.compile(r'(\\\(|\\\[|\$\$?)\s{0,9}' + _MACRO_WORD.pattern)
+_MACRO_WORD = re.compile(r'\\(?:newcommand|renewcommand|providecommand|DeclareMathOperator|def)(?![a-z])')
+_FORMULA_OF_MACROS = re.compile(r'(\\\(|\\\[|\$\$?)\s{0,9}' + _MACRO_WORD.pattern)
+_BRACES = r'\{(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\})*+\}'
+_DEFINITION = re.compile(_MACRO_WORD.pattern + r'\*?\s*+(?:\{[^{}]*+\}|\\[a-zA-Z]++)(?:\[[^\[\]]*+\]|#\d)*+\s*+' + _BRACES)
 _CLOSING = {'\\(': '\\)', '\\[': '\\]', '$': '$', '$$': '$$'}
 _ENTITY = re.compile(r'&(lt|gt|quot|amp);')
 _CHARACTER = {'lt': '<', 'gt': '>', 'quot': '"', 'amp': '&'}
@@ -25,7 +27,7 @@ def plain_text(markup: str) -> str:
         code = _TAG.sub('', code.replace('<br>', '\n')).strip('\n').rstrip()
         out += f'```\n{code}\n```' if code.strip() else '', _lines(after)
     text = _unescaped('\n'.join(filter(None, out)))
-    if 'tex]' in text:
+    if '[/' in text and 'tex]' in text:
         text = _dollars(_dollars(text, '[tex]', '[/tex]'), '[itex]', '[/itex]')
     return _without_macros(text) if _MACRO_WORD.search(text) else text
 
@@ -60,7 +62,7 @@ def _numbered(markup):
 
 def _is_menu(line):
     """Whether the line is links with hardly a word between them. Linked headings and formulas stay."""
-    if line.find('<a ') > 24 or line.startswith('<h') or '$' in line or '\\(' in line:
+    if line.find('<a ') > 24 or len(line) - line.rfind('</a>') > 40 or line.startswith('<h') or '$' in line or '\\(' in line:
         return False
     return len(_TAG.sub('', _LINK.sub('', line)).strip()) < 12 and len(_TAG.sub('', line)) < 200
 
@@ -84,12 +86,14 @@ def _dollars(text, opening, closing):
 def _without_macros(text):
     """Text without the formulas that only define macros for MathJax."""
     out, done = [], 0
-    for found in _MACROS.finditer(text):
+    for found in _FORMULA_OF_MACROS.finditer(text):
         if found.start() < done:
             continue
         end = text.find(_CLOSING[found.group(1)], found.end())
         if end < 0:
             break
-        out.append(text[done:found.start()].rstrip(' '))
-        done = end + len(found.group(1))
-    return ''.join([*out, text[done:].lstrip('\n') if out and not out[0].strip() else text[done:]]).strip()
+        formula = text[found.start(1):end]
+        out += text[done:found.start()], formula if _DEFINITION.sub('', formula)[len(found.group(1)):].strip() else None
+        done = end if out[-1] else end + len(found.group(1))
+        out[-1] = out[-1] or ''
+    return re.sub('\n{3,}', '\n\n', ''.join([*out, text[done:]])).strip()
