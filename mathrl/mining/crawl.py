@@ -53,13 +53,14 @@ class Crawl:
 class Round:
     """What a finished round left: where its scores are, and from which score on a page is collected.
 
-    judged_by, annotations: paths of annotations.tsv, of the round before ('' in the first one) and of this one ('' where
+    clear_score: below it a page is no mathematics for the next round's classifier. judged_by, annotations: paths of annotations.tsv, of the round before ('' in the first one) and of this one ('' where
     a person has still to write it).
     """
     number: int
     scores: Stage
     threshold: float
     inside_threshold: float
+    clear_score: float
     judged_by: str
     annotations: str = ''
     summary: dict = dataclasses.field(default_factory=dict)

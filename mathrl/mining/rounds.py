@@ -64,10 +64,12 @@ def _round(engine: Engine, crawl: Crawl, folder: epath.Path, number: int, done: 
                     lambda: len(crawl.shards) - len(scores.unfinished(crawl.shards)))
         counts = scoring.sum_histograms(scores, crawl.shards)
         scores.finish({'threshold': scoring.threshold_of(counts, settings.threshold, settings.token_budget),
-                       'histogram': scoring.bars(counts)})
+                       'lowest_quarter': scoring.lowest_quarter(counts), 'histogram': scoring.bars(counts)})
     threshold = scores.result['threshold']
     inside = settings.inside_threshold if threshold == settings.threshold else threshold
-    this = Round(number, scores, threshold, inside, last.annotations if last else '')
+    # In a crawl that is nearly all alike, the first scores are too: its lowest quarter has to do for the rest.
+    clear = max(settings.clear_score, scores.result['lowest_quarter'])
+    this = Round(number, scores, threshold, inside, clear, last.annotations if last else '')
 
     # ---- domains
     reviewed = stages.open_stage(folder, 'domains', {'share': settings.domain_share, 'inside': inside}, scores)

@@ -34,7 +34,7 @@ def _examples(crawl: Crawl, last: Round | None, settings: Rounds, rate: float, s
                 yield [key, 1, *seeds.example(row['text'], row['language'])]
         elif place < rate:
             language, words, marks = seeds.example(row['text'], row['language'])
-            clear = (scored[row_number] < settings.clear_score if last
+            clear = (scored[row_number] < last.clear_score if last
                      else f'{features.MARK}formula ' not in marks)
             if clear or judged == 0:
                 yield [key, 0, language, words, marks]
@@ -85,6 +85,16 @@ def threshold_of(counts: list[list[int]], least: float, token_budget: float) -> 
         if number / len(counts) <= least:
             break
     return least
+
+
+def lowest_quarter(counts: list[list[int]]) -> float:
+    """A score that at least a quarter of the pages lie below."""
+    total, below = sum(n for n, _ in counts), 0
+    for number, (n, _) in enumerate(counts):
+        below += n
+        if below * 4 >= total:
+            return (number + 1) / len(counts)
+    return 1.0
 
 
 def bars(counts: list[list[int]]) -> dict:
