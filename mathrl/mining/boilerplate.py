@@ -1,30 +1,33 @@
 """Which elements of a page are not its text: by tag, role, class and id.
 
-Only the selectors that can match are handed to the parser: it tries each one on each node, and 150 of them cost more than the parse."""
+Only the selectors that can match are handed to the parser: it tries each one on each node, and 150 of them cost more
+than the parse."""
 import re
 
-# The last part of a class (`left-sidebar`, `ptx-navbar`), unless the word says that a page or a column has one (`page-no-sidebar`).
-_LAST = re.compile(r"""(?!(?:.*[-_])?(?:has|with|no|without|show|hide|is|not|js|u|content|main|single|two|three|layout|enable|below|above)[-_])
+# The last part of a class (`left-sidebar`), unless the word says that a page or a column has one (`page-no-sidebar`).
+_LAST = re.compile(r"""
+    (?!(?:.*[-_])?(?:has|with|no|without|show|hide|is|not|js|u|content|main|single|two|three|layout|enable|below|above)[-_])
     (?:[\w-]*[-_])?(?:
-    side-?bar|nav-?bar|nav|navi|navigation|nav-?links|menus?|breadcrumbs?|crumbs?|toc|table-of-contents|footer|masthead|pagination|pager
-    |paginator|skip-?links?|cookies?|share|sharing|social|socials|newsletter|subscribe|modal|popup|advert|advertisement|ads|banner
-    |editsection|headerlink|permalink|line-?nos?|line-?numbers?|widgets|widget-area|related|related-?posts|related-articles
-    |sitenav|topnav|subnav|mainnav|sidenav)""", re.X | re.I)
-_FIRST = re.compile(r"""(?:cookie|breadcrumb|social|share-|sharing|sharedaddy|shariff|cc-window|gdpr|addtoany|navbox|newsletter|mw-jump|catlinks
-    |dropdown-menu|nav-item|nav-link|comment-respond|comment-form|comment-reply|sphinxsidebar|wy-nav|bd-sidebar|borlabs|widget_
-    |site-header|header-nav|footer-|latex-macros|latex-image-preamble|printfooter|noprint|vector-menu|mw-portlet
-    |MathJax_Preview|searchform|search-form|searchbox|prev-next|prevnext|post-nav|paginav|nav-(?:previous|next|below|above)
-    |jp-relatedposts|hidden-print|screen-reader-text|visually-hidden|sr-only|gutter$)""", re.X | re.I)
+    side-?bar|nav-?bar|nav|navi|navigation|nav-?links|menus?|breadcrumbs?|crumbs?|toc|table-of-contents
+    |footer|masthead|pagination|pager|paginator|skip-?links?|cookies?|share|sharing|social|socials|newsletter|subscribe|modal|popup|advert
+    |advertisement|ads|banner|editsection|headerlink|permalink|line-?nos?|line-?numbers?|widgets|widget-area|related
+    |related-?posts|related-articles|sitenav|topnav|subnav|mainnav|sidenav)""", re.X | re.I)
+_FIRST = re.compile(r"""(?:cookie|breadcrumb|social|share-|sharing|sharedaddy|shariff|cc-window|gdpr|addtoany|navbox|newsletter
+    |mw-jump|catlinks|dropdown-menu|nav-item|nav-link|comment-respond|comment-form|comment-reply|sphinxsidebar|wy-nav
+    |bd-sidebar|borlabs|widget_|site-header|header-nav|footer-|latex-macros|latex-image-preamble|printfooter|noprint|vector-menu|mw-portlet
+    |MathJax_Preview|searchform|search-form|searchbox|prev-next|prevnext|post-nav|paginav
+    |nav-(?:previous|next|below|above)|jp-relatedposts|hidden-print|screen-reader-text|visually-hidden|sr-only|gutter$)""", re.X | re.I)
 _SAFE = re.compile(r'[A-Za-z_][\w-]{1,60}', re.A)
 _CLASSES = re.compile(r'class=["\']?([^"\'<>]*+)')
-# Names of boxes are given to wrappers of the whole page too: what holds its title, its article or a run of paragraphs is no box.
+# Wrappers of the whole page have such names too: what holds its title, its article or a run of paragraphs is no box.
 _SURE = re.compile(r'cookie|gdpr|consent|comment-|breadcrumb|paginat|latex-|MathJax_Preview|newsletter|katex', re.I)
 _NOT_PAGE = ':not(:has(h1,main,article))'
 _BOX = ':not(:has(h1,main,article,p~p~p))'
-_ALWAYS = ['nav', 'svg', f'footer{_NOT_PAGE}', *(f'{path}>header{_NOT_PAGE}' for path in ('body', 'body>div', 'body>div>div')),
-           f'[role=navigation]{_BOX}', '#toc', '#respond',
+_ALWAYS = ['nav', 'svg', f'footer{_NOT_PAGE}',
+           *(f'{path}>header{_NOT_PAGE}' for path in ('body', 'body>div', 'body>div>div')), f'[role=navigation]{_BOX}', '#toc', '#respond',
            *(f'#{name}{_BOX}' for name in ('header', 'footer', 'sidebar', 'nav', 'menu'))]
-RENDERED = frozenset(('MathJax', 'MathJax_SVG', 'MathJax_CHTML', 'mjx-chtml', 'MathJax_Display', 'MathJax_SVG_Display', 'MJXc-display'))
+RENDERED = frozenset(('MathJax', 'MathJax_SVG', 'MathJax_CHTML', 'mjx-chtml', 'MathJax_Display', 'MathJax_SVG_Display',
+                      'MJXc-display'))
 _FORMULA_WORDS = RENDERED | {'katex-mathml', 'math', 'inline', 'display'}
 LENIENT = ['nav', 'svg', '.katex-html', '.MathJax_Preview', '.latex-macros']
 _MANY, _MOST_SELECTORS = 2000, 100
@@ -32,9 +35,10 @@ _seen: dict[str, tuple] = {}
 
 
 def telling_words(source: str) -> tuple[set[str], bool]:
-    """The words in an HTML source's class attributes that name boilerplate or formula markup; whether a sane number of elements has them.
+    """The words in class attributes that name boilerplate or formula markup; whether a sane number of elements has them.
 
-    '<p class="x left-sidebar">' -> ({'left-sidebar'}, True). The words of <body> count for nothing: they speak of the whole page."""
+    '<p class="x left-sidebar">' -> ({'left-sidebar'}, True). The words of <body> count for nothing: they speak of
+    the whole page."""
     words = set()
     every = _CLASSES.findall(source)
     for names in set(every):
@@ -61,10 +65,11 @@ def _is_boilerplate(word):
 
 
 def selectors(words: set[str], sane: bool = True, tex_scripts: bool = False) -> list[str]:
-    """CSS selectors of the elements to leave out of a page with these telling words; `tex_scripts` where MathJax's scripts gave the formulas.
+    """CSS selectors of the elements to leave out of a page with these telling words.
 
-    {'left-sidebar'} -> ['.left-sidebar:not(:has(h1,...))', 'nav', 'footer...', ...]. Where thousands of elements have such words they may
-    lie in one another, and looking into each takes quadratic time: there the name alone decides."""
+    {'left-sidebar'} -> ['.left-sidebar:not(:has(h1,...))', 'nav', 'footer...', ...]. Not `sane`: thousands of elements have
+    such words and may lie in one another, where looking into each takes quadratic time; the name alone decides.
+    `tex_scripts`: MathJax's scripts gave the formulas, so all of its rendering goes."""
     boxes = sorted(words - _FORMULA_WORDS)[:_MOST_SELECTORS]
     chosen = [f'.{w}{_NOT_PAGE if _SURE.search(w) else _BOX}' for w in boxes] if sane else [f'.{w}' for w in boxes]
     if 'katex-mathml' in words:

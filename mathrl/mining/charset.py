@@ -1,7 +1,7 @@
 """Bytes of a page to text, whatever it says its encoding is.
 
-BOM, then what the bytes themselves prove (multi-byte UTF-8 is not chance), then the HTTP header, then <meta>, then detection. A declared
-charset under which the bytes are malformed is overruled."""
+BOM, then what the bytes themselves prove (multi-byte UTF-8 is not chance), then the HTTP header, then <meta>, then
+detection. A declared charset under which the bytes are malformed is overruled."""
 import codecs
 import re
 
@@ -9,9 +9,11 @@ from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 
 _BOMS = ((codecs.BOM_UTF8, 'utf-8'), (codecs.BOM_UTF32_LE, 'utf-32-le'), (codecs.BOM_UTF32_BE, 'utf-32-be'),
          (codecs.BOM_UTF16_LE, 'utf-16-le'), (codecs.BOM_UTF16_BE, 'utf-16-be'))
-_META = re.compile(rb'<meta\b[^<>]{0,300}?charset\s*=\s*["\']?\s*([\w.:-]{2,40})|<\?xml[^<>]{0,100}?encoding\s*=\s*["\']([\w.:-]{2,40})', re.I)
+_META = re.compile(rb'<meta\b[^<>]{0,300}?charset\s*=\s*["\']?\s*([\w.:-]{2,40})'
+                   rb'|<\?xml[^<>]{0,100}?encoding\s*=\s*["\']([\w.:-]{2,40})', re.I)
 # Labels mean their supersets, as in browsers; the left side is Python's canonical name.
-_WIDER = {'gb2312': 'gb18030', 'gbk': 'gb18030', 'hz': 'gb18030', 'euc_kr': 'cp949', 'shift_jis': 'cp932', 'big5': 'big5hkscs', 'ascii': 'cp1252',
+_WIDER = {'gb2312': 'gb18030', 'gbk': 'gb18030', 'hz': 'gb18030', 'euc_kr': 'cp949', 'shift_jis': 'cp932',
+          'big5': 'big5hkscs', 'ascii': 'cp1252',
           'iso8859-1': 'cp1252', 'iso8859-9': 'cp1254', 'tis-620': 'cp874', 'iso8859-11': 'cp874'}
 _MULTIBYTE = frozenset(('gb18030', 'big5hkscs', 'cp932', 'cp949', 'euc_jp', 'utf-8'))
 _HIGH = [bytes((b,)) for b in range(0x80, 0x100)]
@@ -19,9 +21,9 @@ _HEAD, _SAMPLE = 4096, 1 << 16
 
 
 def decode(body: bytes, charset: str = '', start: int = 0) -> str:
-    """The text of body[start:]; `charset` is what the HTTP header said ('' if nothing). Never raises, never yields a surrogate.
+    """The text of body[start:]; `charset` is what the HTTP header said ('' if nothing).
 
-    Malformed bytes become U+FFFD; NUL characters go. decode('中文'.encode('gbk'), 'utf-8') -> '中文'."""
+    Never raises, never yields a surrogate. Malformed bytes become U+FFFD; NUL characters go. decode('中文'.encode('gbk'), 'utf-8') -> '中文'."""
     for bom, name in _BOMS:
         if body.startswith(bom):
             return body[max(start, len(bom)):].decode(name, 'replace').replace('\0', '')
@@ -72,7 +74,7 @@ def _utf16(body):
 
 
 def _known(name):
-    """Python's name for a charset label, widened to the superset that browsers use; '' for a label that nobody knows or a UTF-16 one."""
+    """Python's name for a charset label, widened as browsers do; '' for one that nobody knows, and for UTF-16."""
     name = (name or '').strip().strip('"\'').lower()
     for label in (name, map_encoding_to_html5(name, False) if name else None):
         try:
@@ -85,7 +87,7 @@ def _known(name):
 
 
 def _plausible(sample, high, name):
-    """Whether bytes that are not UTF-8 may be `name`: a page spoiled in a few places still may, one of another encoding is not."""
+    """Whether bytes that are not valid UTF-8 may be `name`: spoiled in a few places they still may."""
     bad = sample.decode(name, 'replace').count('\ufffd')
     if name == 'utf-8':
         return bad * 20 <= high
@@ -95,8 +97,11 @@ def _plausible(sample, high, name):
 
 
 def _of_another_script(sample, high, name):
-    """Whether bytes declared single-byte are not so: detection sees a double-byte encoding; or, as a server's default header says
-    ISO-8859-1 of everything, another alphabet than the Western, whose high bytes stand in runs."""
+    """Whether bytes declared single-byte are not so.
+
+    Detection sees a double-byte encoding; or, as a server's default header says ISO-8859-1 of everything, another
+    alphabet than the Western, whose high bytes stand in runs."""
     guess = _detected(sample) if high >= 20 else ''
     runs = re.findall(rb'[\x80-\xff]+', sample)
-    return guess in _MULTIBYTE or name == 'cp1252' and guess not in ('', name) and sum(len(run) > 1 for run in runs) * 2 > len(runs)
+    in_runs = sum(len(run) > 1 for run in runs) * 2 > len(runs)
+    return guess in _MULTIBYTE or name == 'cp1252' and guess not in ('', name) and in_runs

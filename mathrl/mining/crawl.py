@@ -19,16 +19,16 @@ class Rounds:
     still hold mathematics: what is learned longer is learned by heart.
     """
     rounds: int = 4
-    threshold: float = 0.7
+    threshold: float = 0.8
     inside_threshold: float = 0.2
     token_budget: float = 0
     positives: int = 500_000
     negatives: int = 500_000
     domain_share: float = 0.1
-    prefix_share: float = 0.8
+    prefix_share: float = 0.7
     min_pages: int = 5
     stop_overlap: float = 0.98
-    clear_score: float = 0.2
+    clear_score: float = 0.4
     first_updates: int = 10_000
     seed: int = 0
 
@@ -53,8 +53,8 @@ class Crawl:
 class Round:
     """What a finished round left: where its scores are, and from which score on a page is collected.
 
-    clear_score: below it a page is no mathematics for the next round's classifier. judged_by, annotations: paths of annotations.tsv, of the round before ('' in the first one) and of this one ('' where
-    a person has still to write it).
+    clear_score: below it a page is no mathematics for the next round's classifier. judged_by, annotations: paths of
+    annotations.tsv, of the round before ('' in the first one) and of this one ('' where a person has still to write it).
     """
     number: int
     scores: Stage

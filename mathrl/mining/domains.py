@@ -3,7 +3,7 @@
 A domain is reviewed if more than a tenth of its pages were collected (the paper's rule). Its URL prefixes are then
 judged: by a person, in annotations.tsv, or, unattended, by this rule: a prefix is mathematics if at least
 `prefix_share` of its pages, and at least `min_pages` of them, were collected, and of no folder below it (with so many
-pages) less than half; of nested ones the shortest counts.
+pages) less than a tenth; of nested ones the shortest counts.
 """
 import collections
 import csv
@@ -17,6 +17,7 @@ from mathrl.mining import stages, urls
 
 COLUMNS = ('domain', 'pages', 'share', 'prefix', 'prefix_pages', 'prefix_share', 'prefix_score', 'math')
 BEST_PREFIXES = 100   # of a domain, by pages collected and then by pages
+FOLDER_SHARE = 0.1   # as the paper's for a domain: /history under a site of theorems is no mathematics
 SCORE_UNIT = 1_000_000   # scores are summed as whole millionths: sums of floats depend on their order
 
 
@@ -53,7 +54,7 @@ def decide(row: list, prefix_share: float, min_pages: int) -> dict[str, int]:
         if not any(decided.get(parent) for parent in _parents(prefix)):
             below = [(n, m) for other, n, m, _ in row[3] if other.startswith(prefix + '/') and n >= min_pages]
             decided[prefix] = int(pages >= min_pages and collected >= prefix_share * pages
-                                  and all(2 * m >= n for n, m in below))
+                                  and all(m >= FOLDER_SHARE * n for n, m in below))
     return decided
 
 
@@ -87,8 +88,12 @@ def read_annotations(path) -> dict[str, int]:
     path = epath.Path(path)
     if not path.exists():
         raise ValueError(f'{path}: there is no such file; annotations (URL prefix, tab, 0 or 1 a line) were wanted')
+    try:
+        lines = path.read_bytes().decode('utf-8-sig').splitlines()   # epath's read_text keeps the byte order mark
+    except UnicodeDecodeError:
+        raise ValueError(f'{path} is not UTF-8, which annotations are written in') from None
     decided, columns = {}, (0, 1)
-    for number, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         cells = [cell.strip() for cell in line.split('\t')]
         if not line.strip() or line.startswith('#'):
             continue

@@ -1,6 +1,7 @@
-"""HTML bytes -> the page's text with its mathematics as LaTeX between delimiters, its code fenced and its boilerplate gone.
+"""HTML bytes -> the page's text: mathematics as LaTeX between delimiters, code fenced, boilerplate gone.
 
-One pass in C does the parsing (resiliparse); ours are a few searches over the source before it and over its short output after it."""
+One pass in C does the parsing (resiliparse); ours are a few searches over the source before it and over its short
+output after it."""
 import html
 import re
 from dataclasses import dataclass
@@ -13,14 +14,16 @@ from mathrl.mining.charset import decode
 from mathrl.mining.formulas import with_formulas, with_pandoc_formulas
 from mathrl.mining.plain import plain_text
 
-_MAGIC = (b'%PDF-', b'\x89PNG', b'GIF8', b'\xff\xd8\xff', b'\x1f\x8b', b'PK\x03\x04', b'BZh', b'\x28\xb5\x2f\xfd', b'RIFF', b'\x7fELF')
+_MAGIC = (b'%PDF-', b'\x89PNG', b'GIF8', b'\xff\xd8\xff', b'\x1f\x8b', b'PK\x03\x04', b'BZh',
+          b'\x28\xb5\x2f\xfd', b'RIFF', b'\x7fELF')
 _CONTROLS = [bytes((b,)) for b in (*range(1, 9), *range(14, 27), *range(28, 32), 127)]
 _UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]')
 _CJK = '\u3001-\u30ff\u3400-\u9fff\uff01-\uff60'
 _FOLD = re.compile(f'\n(?<=[{_CJK}]\n)[ \t]*+(?=[{_CJK}])')
 _SHORT = 200  # characters: less than that from a large source and the boilerplate rules are doubted
 _LARGE, _DEEPEST = 100_000, 3000  # characters; below that size no depth costs more than seconds
-_OPEN = re.compile(r'<(/?)(?!(?:a|p|li|td|th|tr|dd|dt|br|hr|img|input|wbr|col|option|link|meta|source|area)\b)[a-zA-Z]', re.I)
+_UNNESTED = 'a|p|li|td|th|tr|dd|dt|br|hr|img|input|wbr|col|option|link|meta|source|area'
+_OPEN = re.compile(rf'<(/?)(?!(?:{_UNNESTED})\b)[a-zA-Z]', re.I)
 _TITLE = re.compile(rb'<title[^<>]*+>([^<]*+)', re.I)
 _BODY = re.compile(rb'\s*+<body\b', re.I)
 
@@ -32,9 +35,10 @@ class Extracted:
 
 
 def extract(body: bytes, charset: str = '') -> Extracted:
-    """Text and title of an HTML page; `charset` is what the HTTP header said ('' if nothing). Text is '' where the page has none.
+    """Text and title of an HTML page; `charset` is what the HTTP header said ('' if nothing).
 
-    b'<h1>A</h1><p>so <script type="math/tex">x^2</script>' -> text 'A\\n\\nso $x^2$'. Raises ValueError for bytes that are not HTML."""
+    b'<h1>A</h1><p>so <script type="math/tex">x^2</script>' -> text 'A\\n\\nso $x^2$'. Text is '' where the page has none.
+    Raises ValueError for bytes that are not HTML and for elements nested thousands deep."""
     _refuse_binary(body)
     start = _end_of_head(body)
     source = with_formulas(decode(body, charset, start))
@@ -55,12 +59,12 @@ def extract(body: bytes, charset: str = '') -> Extracted:
 
 
 def _text(tree, skipped):
-    text = plain_text(extract_plain_text(tree, preserve_formatting='minimal_html', links=True, skip_elements=skipped))
-    return _UNPRINTABLE.sub('', text)
+    markup = extract_plain_text(tree, preserve_formatting='minimal_html', links=True, skip_elements=skipped)
+    return _UNPRINTABLE.sub('', plain_text(markup))
 
 
 def _without_folds(source):
-    """Chinese and Japanese have no spaces: a line break between two of their characters is none either, but in <pre>."""
+    """Chinese has no spaces: a line break between two of its characters is none either, but in <pre>."""
     first, *rest = source.replace('\r\n', '\n').split('<pre')
     out = [_FOLD.sub('', first)]
     for part in rest:
@@ -70,7 +74,9 @@ def _without_folds(source):
 
 
 def _refuse_deep(source):
-    """Elements that hold elements 3000 deep: lookups of what is in what take quadratic time there. Counted by stretches, exactly if need be."""
+    """Raise where elements nest 3000 deep: the selectors' lookups of what holds what take quadratic time there.
+
+    Counted by stretches, and exactly only where that leaves a doubt."""
     depth = deepest = 0
     for start in range(0, len(source), 1 << 14):
         depth += source.count('<', start, start + (1 << 14)) - 2 * source.count('</', start, start + (1 << 14))
@@ -85,7 +91,7 @@ def _refuse_deep(source):
 
 
 def _end_of_head(body):
-    """Where </head> ends, if <body> follows: the text is behind it, and the head is a seventh of the bytes. Else 0."""
+    """Where </head> ends, if <body> follows, else 0: the head holds no text and a seventh of the bytes."""
     end = body.find(b'</head>', 0, 1 << 20) + 7
     return end if end > 6 and _BODY.match(body, end) else 0
 

@@ -1,37 +1,43 @@
-"""Formulas that a page keeps outside its text, put back into its text: LaTeX between `$` or `$$`, in the HTML source.
+"""Formulas that a page keeps outside its text, put back into it in the HTML source: LaTeX between `$` or `$$`.
 
-MathJax scripts, MathML, KaTeX, Wikipedia, images with LaTeX in alt or src, pandoc spans. A scan of the source costs as much as a tenth of the
-parse, so each marker is looked for once; no pattern searches past the tag that it began in, which keeps every input linear."""
+MathJax scripts, MathML, KaTeX, Wikipedia, images with LaTeX in alt or src, pandoc spans. One scan finds them all, as each
+scan costs half a parse; no pattern searches past the tag that it began in, which keeps every input linear."""
 import html
 import re
 from urllib.parse import unquote
 
 from mathrl.mining.mathml import mathml_to_latex
 
-NEWLINE = '\ufdd4'  # stands for a line break through the parser, which would fold it and let a TeX comment swallow the rest
-_SPECIAL = re.compile(r'<(script|img|math|nav|svg|style|ul|ol|/ul|/ol|SCRIPT|IMG|UL|OL|Ul|uL|Ol|oL|/UL|/OL)(?=[\s/>])')  # flat: SRE is slow on classes here
-_DEEPEST_LIST = 50  # lists inside lists; the parser's output is indented, so its size is their depth times their length
-_REST = re.compile(r'([^<>"\']*+(?:(?:"[^"]{0,20000}+"|\'[^\']{0,20000}+\')[^<>"\']*+)*+)>')
+# Stands for a line break through the parser, which would fold it and let a TeX comment swallow the rest.
+NEWLINE = '\ufdd4'
+# Plain alternatives with both cases spelt out: twice as fast here as classes, groups or IGNORECASE.
+_SPECIAL = re.compile(r'<(script|img|math|nav|svg|style|ul|ol|/ul|/ol|SCRIPT|IMG|UL|OL|Ul|uL|Ol|oL|/UL|/OL)(?=[\s/>])')
+_DEEPEST_LIST = 50  # the parser indents its output: lists 10,000 deep in one another are 100 MB of it
+_REST = re.compile(r'([^<>"\']*+(?:(?:"[^"]*+"|\'[^\']*+\')[^<>"\']*+)*+)>')
+_UNQUOTED_REST = re.compile(r'([^<>]*+)>')
 _MATH = re.compile(r'<math(?=[\s>])')
-_LINE_END = re.compile(r'\\\n')  # a control space, or a `\\` that Markdown has halved: either way the break is part of the formula
+# A control space, or a `\\` that Markdown has halved: either way the line break is part of the formula.
+_LINE_END = re.compile(r'\\\n')
 _PREFIXED = re.compile(r'(</?)(?:m|mml|math):(?=[a-z])')
-_HINTS = ('tex', 'TeX', 'math', 'equation', 'ee_img', 'cht=tx', '.cgi?', '\\', '"$')
-_LONGEST_IMAGE = 4000  # characters of attributes; beyond is a picture in a data: address
+_HINTS = ('tex', 'TeX', 'math', 'equation', 'ee_img', 'cht=tx', '.cgi?', '\\', '"$', "'$")
+_LONGEST_IMAGE = 4000  # characters of attributes; beyond, the picture itself stands in its address
+_DATA = re.compile(r'data:[^"\'\s]*+')
 _ANNOTATION = re.compile(r'<annotation\b([^<>]*+)>')
 _TEX = re.compile(r'tex(?!t)', re.I)
 _PANDOC = re.compile(r'(<span class="math (inline|display)">)([^<]++)(?=</span>)')
 _ATTRIBUTE = re.compile(r'([\w:-]++)\s*+=\s*+(?:"([^"]*+)"|\'([^\']*+)\'|([^\s"\'>]++))')
-_SOURCE = re.compile(r'codecogs\.com/[^?]*+\?|(?:mimetex|mathtex|tex)\.cgi\?|latex\.php\?latex=|chart\?cht=tx&chl=|equation\?tex=', re.I)
+_SOURCE = re.compile(r'codecogs\.com/[^?]*+\?|(?:mimetex|mathtex|tex)\.cgi\?|latex\.php\?latex=|chart\?cht=tx&chl='
+                     r'|equation\?tex=', re.I)
 _IMAGE_CLASS = re.compile(r'(?:^|\s)(?:tex|latex|math|equation|ee_img)(?:\s|$|_)', re.I)
-_STANDALONE = re.compile(r'\\begin\{(?:equation|align|gather|eqnarray|multline|alignat|flalign|displaymath|math)\*?\}')
+_STANDALONE = re.compile(r'\\begin\{(?:equation|align|gather|eqnarray|multline|alignat|flalign|displaymath)\*?\}')
 _DELIMITED = re.compile(r'\$|\\\(|\\\[')
 _WRAPPERS = re.compile(r'\A\s*%?\s*<!\[CDATA\[|%?\s*\]\]>\s*\Z')
 
 
 def with_formulas(source: str) -> str:
-    """HTML source with every such formula as escaped text, once, where it stood, and with its other scripts and images gone.
+    """HTML source with every such formula as escaped text, once, where it stood.
 
-    'so <script type="math/tex">a<b</script>' -> 'so $a&lt;b$'."""
+    Other scripts, images, menus and drawings go, lists 50 deep are flattened. 'so <script type="math/tex">a<b</script>' -> 'so $a&lt;b$'."""
     out, done, at, depth, unclosed = [], 0, 0, 0, set()
     while found := _SPECIAL.search(source, at):
         start, at = found.span()
@@ -52,12 +58,12 @@ def with_formulas(source: str) -> str:
 
 
 def with_pandoc_formulas(source: str) -> str:
-    """'<span class="math inline">x</span>' -> '<span class="math inline">$x$</span>', unless the span brings delimiters."""
+    """'<span class="math inline">x</span>' -> '<span class="math inline">$x$</span>'; spans with delimiters stay."""
     return _PANDOC.sub(_pandoc, source)
 
 
 def delimited(tex: str, display: bool) -> str:
-    """'x^2' -> '$x^2$' or '$$x^2$$'; a formula that brings its own delimiters or is an environment stays as it is."""
+    """'x^2' -> '$x^2$' or '$$x^2$$'; what brings its own delimiters or is an environment stays as it is."""
     tex = tex.strip()
     if not tex or _STANDALONE.match(tex) or _DELIMITED.match(tex) and tex[-1] in '$)]':
         return tex
@@ -85,8 +91,16 @@ def _script(source, start, at, unclosed):
     return '', end
 
 
+def _attributes_at(source, at, unclosed):
+    """The rest of a tag. After one that never ends, quotes count for nothing: else each tag could be read to the end."""
+    rest = (_UNQUOTED_REST if 'quote' in unclosed else _REST).match(source, at)
+    if not rest:
+        unclosed.add('quote')
+    return rest
+
+
 def _math(source, start, at, unclosed):
-    opening = _REST.match(source, at)
+    opening = _attributes_at(source, at, unclosed)
     close = source.find('</math', opening.end()) if opening and 'math' not in unclosed else -1
     if close < 0:
         unclosed.update(['math'] if opening else [])
@@ -94,7 +108,8 @@ def _math(source, start, at, unclosed):
     before = source[max(0, start - 160):start].rpartition('</math')[2]
     display = bool(re.search(r'display\s*=\s*["\']block|mode\s*=\s*["\']display', opening.group(1))
                    or 'katex-display' in before or 'mathml-display' in before)
-    return _escaped(_tex_of(opening.group(1), source[opening.end():close]), display), source.find('>', close) + 1 or len(source)
+    tex = _tex_of(opening.group(1), source[opening.end():close])
+    return _escaped(tex, display), source.find('>', close) + 1 or len(source)
 
 
 def _tex_of(attributes, inner):
@@ -111,7 +126,7 @@ def _attributes(source):
 
 
 def _dropped(name):
-    """Menus, drawings and style sheets are a quarter of the bytes: out before the parse. Unclosed ones are left to the parser."""
+    """Menus, drawings and style sheets are a quarter of the bytes: out before the parse, where they are closed."""
     tag = re.compile(rf'<(/?){name}(?=[\s/>])')
 
     def write(source, start, at, unclosed):
@@ -126,23 +141,27 @@ def _dropped(name):
 
 
 def _image(source, start, at, unclosed):
-    tag = _REST.match(source, at)
+    tag = _attributes_at(source, at, unclosed)
     if not tag:
         return '', 0
     attributes = tag.group(1)
-    if len(attributes) > _LONGEST_IMAGE or not any(hint in attributes for hint in _HINTS):
+    if len(attributes) > _LONGEST_IMAGE:
+        attributes = _DATA.sub('', attributes)
+    if not any(hint in attributes for hint in _HINTS):
         return '', tag.end()
     return _image_text(attributes), tag.end()
 
 
 def _image_text(attributes):
     given = _attributes(attributes)
-    alt, address, words = given.get('alt', '').strip(), given.get('src') or given.get('data-src') or '', given.get('class', '')
+    alt, words = given.get('alt', '').strip(), given.get('class', '')
+    address = given.get('src') or given.get('data-src') or ''
     if 'mwe-math' in words:
         return ''
     hit = _SOURCE.search(address)
     if hit:
-        drawn = unquote(re.sub(r'&(?:bg|fg|s|c)=.*\Z', '', address[hit.end():], flags=re.S).replace('&space;', ' ').replace('+', ' '))
+        drawn = re.sub(r'&(?:bg|fg|s|c)=.*\Z', '', address[hit.end():], flags=re.S)
+        drawn = unquote(drawn.replace('&space;', ' ').replace('+', ' '))
         return _escaped(alt if _looks_like_tex(alt) else drawn, False)
     own = len(alt) > 2 and alt[0] == '$' and alt[-1] == '$' or alt.startswith(('\\(', '\\[', '\\begin{'))
     if own or _IMAGE_CLASS.search(words) and (_looks_like_tex(alt) or 0 < len(alt) <= 2):
@@ -161,4 +180,4 @@ def _pandoc(match):
     return opening + (f'$${tex}$$' if kind == 'display' else f'${tex.strip()}$')
 
 
-_WRITERS = {'script': _script, 'img': _image, 'math': _math, 'nav': _dropped('nav'), 'svg': _dropped('svg'), 'style': _dropped('style')}
+_WRITERS = {'script': _script, 'img': _image, 'math': _math, **{name: _dropped(name) for name in ('nav', 'svg', 'style')}}

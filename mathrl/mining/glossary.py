@@ -74,7 +74,7 @@ CONCEPTS = {
     'mathematics': 'mathematics mathematical mathematician maths math mathematik mathématiques matemáticas '
                    'matemática математика 数学 數學 수학',
     'number': 'number numbers digit digits zahl zahlen nombre número число 个数 数字',
-    'equal': 'equals equal sum product quotient remainder summe produkt somme суммa 等于 等於 之和 乘积 余数',
+    'equal': 'equals equal sum product quotient remainder summe produkt somme сумма 等于 等於 之和 乘积 余数',
     'suppose': 'suppose let assume hence therefore thus whence iff voraussetzung sei soit donc sea entonces '
                'пусть тогда 假设 假設 不妨设 所以 因此 因为 于是 从而 若且唯若 当且仅当 すなわち',
     'exist': 'exists exist unique uniqueness arbitrary existiert beliebig 存在 唯一 任意 对任意 ならば',

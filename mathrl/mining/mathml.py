@@ -1,40 +1,40 @@
 """MathML without a TeX annotation, written as LaTeX.
 
-One pass over the tags with a stack of our own, so nesting of any depth costs neither recursion nor a second parse. Presentation
-markup only; content markup (<apply>) comes out as its leaves."""
+One pass over the tags with a stack of our own, so nesting of any depth costs neither recursion nor a second parse.
+Presentation markup only; content markup (<apply>) comes out as its leaves."""
 import html
 import re
 
 _TAG = re.compile(r'<(/?)(?:\w{1,8}:)?([a-zA-Z]\w*+)([^<>]*+)>|([^<]++)')
-_CHARS = {
-    'α': 'alpha', 'β': 'beta', 'γ': 'gamma', 'δ': 'delta', 'ϵ': 'epsilon', 'ε': 'varepsilon', 'ζ': 'zeta', 'η': 'eta', 'θ': 'theta',
-    'ϑ': 'vartheta', 'ι': 'iota', 'κ': 'kappa', 'λ': 'lambda', 'μ': 'mu', 'µ': 'mu', 'ν': 'nu', 'ξ': 'xi', 'π': 'pi', 'ϖ': 'varpi',
-    'ρ': 'rho', 'ϱ': 'varrho', 'σ': 'sigma', 'ς': 'varsigma', 'τ': 'tau', 'υ': 'upsilon', 'ϕ': 'phi', 'φ': 'varphi', 'χ': 'chi',
-    'ψ': 'psi', 'ω': 'omega', 'Γ': 'Gamma', 'Δ': 'Delta', 'Θ': 'Theta', 'Λ': 'Lambda', 'Ξ': 'Xi', 'Π': 'Pi', 'Σ': 'Sigma',
-    'Υ': 'Upsilon', 'Φ': 'Phi', 'Ψ': 'Psi', 'Ω': 'Omega',
-    '∑': 'sum', '∏': 'prod', '∐': 'coprod', '∫': 'int', '∬': 'iint', '∭': 'iiint', '∮': 'oint', '⋃': 'bigcup', '⋂': 'bigcap',
-    '⨁': 'bigoplus', '⨂': 'bigotimes', '⋁': 'bigvee', '⋀': 'bigwedge',
-    '≤': 'le', '≥': 'ge', '⩽': 'leqslant', '⩾': 'geqslant', '≠': 'ne', '≈': 'approx', '≡': 'equiv', '∼': 'sim', '≃': 'simeq',
-    '≅': 'cong', '∝': 'propto', '≪': 'll', '≫': 'gg', '≺': 'prec', '≻': 'succ', '∈': 'in', '∉': 'notin', '∋': 'ni',
-    '⊂': 'subset', '⊆': 'subseteq', '⊃': 'supset', '⊇': 'supseteq', '∪': 'cup', '∩': 'cap', '∖': 'setminus', '∅': 'emptyset',
-    '±': 'pm', '∓': 'mp', '×': 'times', '÷': 'div', '·': 'cdot', '⋅': 'cdot', '∗': 'ast', '∘': 'circ', '∙': 'bullet', '⊕': 'oplus',
-    '⊗': 'otimes', '⊙': 'odot', '∧': 'wedge', '∨': 'vee', '¬': 'neg', '∀': 'forall', '∃': 'exists', '⊥': 'perp', '∥': 'parallel',
-    '∣': 'mid', '∤': 'nmid', '→': 'to', '⟶': 'longrightarrow', '←': 'leftarrow', '↔': 'leftrightarrow', '⇒': 'Rightarrow',
-    '⟹': 'Longrightarrow', '⇐': 'Leftarrow', '⇔': 'Leftrightarrow', '⟺': 'iff', '↦': 'mapsto', '↪': 'hookrightarrow', '⊢': 'vdash',
-    '⊨': 'models', '∞': 'infty', '∂': 'partial', '∇': 'nabla', 'ℓ': 'ell', 'ℏ': 'hbar', 'ℵ': 'aleph', '∠': 'angle', '△': 'triangle',
-    '…': 'ldots', '⋯': 'cdots', '⋮': 'vdots', '⋱': 'ddots', '⟨': 'langle', '⟩': 'rangle', '〈': 'langle', '〉': 'rangle',
-    '⌊': 'lfloor', '⌋': 'rfloor', '⌈': 'lceil', '⌉': 'rceil', '‖': '|', '{': '{', '}': '}', '%': '%', '&': '&', '#': '#', '$': '$',
-    'ℝ': 'mathbb{R}', 'ℤ': 'mathbb{Z}', 'ℕ': 'mathbb{N}', 'ℚ': 'mathbb{Q}', 'ℂ': 'mathbb{C}', 'ℙ': 'mathbb{P}', '∎': 'blacksquare',
-}
+_NAMES = r'''
+    α alpha β beta γ gamma δ delta ϵ epsilon ε varepsilon ζ zeta η eta θ theta ϑ vartheta ι iota κ kappa
+    λ lambda μ mu µ mu ν nu ξ xi π pi ϖ varpi ρ rho ϱ varrho σ sigma ς varsigma τ tau υ upsilon ϕ phi φ varphi
+    χ chi ψ psi ω omega Γ Gamma Δ Delta Θ Theta Λ Lambda Ξ Xi Π Pi Σ Sigma Υ Upsilon Φ Phi Ψ Psi Ω Omega ∑ sum
+    ∏ prod ∐ coprod ∫ int ∬ iint ∭ iiint ∮ oint ⋃ bigcup ⋂ bigcap ⨁ bigoplus ⨂ bigotimes ⋁ bigvee ⋀ bigwedge
+    ≤ le ≥ ge ⩽ leqslant ⩾ geqslant ≠ ne ≈ approx ≡ equiv ∼ sim ≃ simeq ≅ cong ∝ propto ≪ ll ≫ gg ≺ prec ≻ succ
+    ∈ in ∉ notin ∋ ni ⊂ subset ⊆ subseteq ⊃ supset ⊇ supseteq ∪ cup ∩ cap ∖ setminus ∅ emptyset ± pm ∓ mp
+    × times ÷ div · cdot ⋅ cdot ∗ ast ∘ circ ∙ bullet ⊕ oplus ⊗ otimes ⊙ odot ∧ wedge ∨ vee ¬ neg ∀ forall
+    ∃ exists ⊥ perp ∥ parallel ∣ mid ∤ nmid → to ⟶ longrightarrow ← leftarrow ↔ leftrightarrow ⇒ Rightarrow
+    ⟹ Longrightarrow ⇐ Leftarrow ⇔ Leftrightarrow ⟺ iff ↦ mapsto ↪ hookrightarrow ⊢ vdash ⊨ models ∞ infty
+    ∂ partial ∇ nabla ℓ ell ℏ hbar ℵ aleph ∠ angle △ triangle … ldots ⋯ cdots ⋮ vdots ⋱ ddots ⟨ langle ⟩ rangle
+    〈 langle 〉 rangle ⌊ lfloor ⌋ rfloor ⌈ lceil ⌉ rceil ‖ | { { } } % % & & # # $ $ ℝ mathbb{R} ℤ mathbb{Z}
+    ℕ mathbb{N} ℚ mathbb{Q} ℂ mathbb{C} ℙ mathbb{P} ∎ blacksquare
+'''.split()
+_CHARS = dict(zip(_NAMES[::2], _NAMES[1::2]))
 _SYMBOLS = str.maketrans({c: f'\\{name}{" " if name[-1].isalpha() else ""}' for c, name in _CHARS.items()}
                          | {'−': '-', '′': "'", '″': "''", '\\': r'\backslash ', '\xa0': ' '}
                          | dict.fromkeys('\u2061\u2062\u2063\u2064\u200b', ''))
 _TEXT = str.maketrans({c: '\\' + c for c in '{}%&#$_'} | {'\\': r'\textbackslash ', '\xa0': ' '})
-_FUNCTIONS = frozenset('sin cos tan cot sec csc log ln exp lim max min det sup inf gcd dim ker deg arg sinh cosh tanh arcsin arccos arctan'
-                       .split())
-_OVER = {'¯': 'overline', '‾': 'overline', '_': 'overline', '^': 'hat', '̂': 'hat', 'ˆ': 'hat', '~': 'tilde', '˜': 'tilde', '→': 'vec',
+_FUNCTIONS = frozenset('sin cos tan cot sec csc log ln exp lim max min det sup inf gcd dim ker deg arg sinh cosh tanh '
+                       'arcsin arccos arctan'.split())
+_OVER = {'¯': 'overline', '‾': 'overline', '_': 'overline', '^': 'hat', '̂': 'hat', 'ˆ': 'hat', '~': 'tilde', '˜': 'tilde',
+         '→': 'vec',
          '⃗': 'vec', '˙': 'dot', '.': 'dot', '¨': 'ddot', 'ˇ': 'check', '⏞': 'overbrace', '︷': 'overbrace'}
 _UNDER = {'_': 'underline', '̲': 'underline', '¯': 'underline', '⏟': 'underbrace', '︸': 'underbrace'}
+_FONTS = {'bold': 'mathbf', 'double-struck': 'mathbb', 'script': 'mathcal', 'fraktur': 'mathfrak'}
+_VARIANT = re.compile(r'mathvariant\s*=\s*["\']?(bold|double-struck|script|fraktur)')
+_WITH_LIMITS = re.compile(r'\\(?:sum|prod|coprod|lim|max|min|sup|inf|big\w+|i*int|oint|(?:over|under)brace\{.*\})', re.S)
+_FENCES = re.compile(r'(open|close|separators)\s*=\s*(?:"([^"]*)"|\'([^\']*)\')')
 _LEAVES = frozenset(('mi', 'mn', 'mo', 'mtext', 'ms', 'ci', 'cn', 'csymbol'))
 _EMPTY = frozenset(('none', 'mprescripts', 'mspace', 'maligngroup', 'malignmark'))
 _IGNORED = frozenset(('annotation', 'annotation-xml', 'mglyph'))
@@ -43,8 +43,11 @@ _IGNORED = frozenset(('annotation', 'annotation-xml', 'mglyph'))
 def mathml_to_latex(source: str) -> str:
     """LaTeX, without delimiters, of one <math> element given as HTML source.
 
-    '<math><mfrac><mn>1</mn><msup><mi>x</mi><mn>2</mn></msup></mfrac></math>' -> r'\\frac{1}{x^{2}}'. Unclosed and stray tags are taken
-    as they come; nothing raises."""
+    '<math><mfrac><mn>1</mn><msup><mi>x</mi><mn>2</mn></msup></mfrac></math>' -> r'\\frac{1}{x^{2}}'. Unclosed and stray
+    tags are taken as they come; nothing raises."""
+    if '<!--' in source:
+        first, *rest = source.split('<!--')
+        source = first + ''.join(part.partition('-->')[2] for part in rest)
     stack = [('math', '', [])]
     for closing, tag, attributes, text in _TAG.findall(source):
         if text:
@@ -80,12 +83,15 @@ def _leaf(tag, attributes, text):
     if tag in ('mtext', 'ms'):
         return f'\\text{{{text.translate(_TEXT)}}}' if text.strip() else ' '
     if tag in ('mi', 'mo', 'ci') and len(text) > 1 and text.isascii() and text.isalpha():
-        return f'\\{text} ' if text in _FUNCTIONS else f'\\operatorname{{{text}}}' if tag == 'mo' else f'\\mathrm{{{text}}}'
+        if text in _FUNCTIONS:
+            return f'\\{text} '
+        return f'\\operatorname{{{text}}}' if tag == 'mo' else f'\\mathrm{{{text}}}'
+    if re.fullmatch(r'\\[A-Za-z]+', text):  # a command that the site's converter did not know
+        return text + ' '
     text = text.translate(_SYMBOLS)
-    font = re.search(r'mathvariant\s*=\s*["\']?(bold|double-struck|script|fraktur|normal)', attributes) if tag == 'mi' else None
-    if font and font.group(1) != 'normal' and '\\' not in text and text:
-        names = {'bold': 'mathbf', 'double-struck': 'mathbb', 'script': 'mathcal', 'fraktur': 'mathfrak'}
-        return f'\\{names[font.group(1)]}{{{text}}}'
+    font = _VARIANT.search(attributes) if tag == 'mi' else None
+    if font and '\\' not in text and text:
+        return f'\\{_FONTS[font.group(1)]}{{{text}}}'
     return text
 
 
@@ -103,7 +109,7 @@ def _base(part):
 
 
 def _filled(parts, n):
-    """The first n parts, the last one taking what is left over, empty ones added: broken markup still has its n arguments."""
+    """n arguments, whatever broken markup gives: the last takes what is left over, missing ones are empty."""
     return [*parts[:n - 1], _join(parts[n - 1:])] if len(parts) >= n else parts + [''] * (n - len(parts))
 
 
@@ -114,16 +120,16 @@ def _script(*marks):
     return write
 
 
-def _accented(accents, mark, command):
+def _accented(accents, mark):
     def write(_, parts):
         base, accent = _filled(parts, 2)
         raw = accent.strip()
         name = accents.get({r'\to': '→', r'\rightarrow': '→', r'\_': '_'}.get(raw, raw))
         if name:
             return f'\\{name}{_group(base)}'
-        if re.fullmatch(r'\\(sum|prod|coprod|lim|max|min|sup|inf|big\w+|i*int|oint|(over|under)brace\{.*\})', base.strip(), re.S):
+        if _WITH_LIMITS.fullmatch(base.strip()):
             return f'{base.strip()}{mark}{_group(accent)} '
-        return f'\\{command}{_group(accent)}{_group(base)}'
+        return f'\\mathop{_group(base)}_{_group(accent)} ' if mark == '_' else f'\\overset{_group(accent)}{_group(base)}'
     return write
 
 
@@ -145,8 +151,8 @@ def _root(_, parts):
 
 
 def _fenced(attributes, parts):
-    given = {name: html.unescape(value) for name, _, value in re.findall(r'(open|close|separators)\s*=\s*(["\'])(.*?)\2', attributes)}
-    left, right = (given.get('open', '(') or '.').translate(_SYMBOLS), (given.get('close', ')') or '.').translate(_SYMBOLS)
+    given = {name: html.unescape(a or b) for name, a, b in _FENCES.findall(attributes)}
+    left, right = ((given.get(*side) or '.').translate(_SYMBOLS) for side in (('open', '('), ('close', ')')))
     separator = (given.get('separators', ',').strip() or ' ')[0]
     return f'\\left{left}{separator.join(p for p in parts if p.strip())}\\right{right}'
 
@@ -162,7 +168,7 @@ def _multiscripts(_, parts):
 
 _WRITERS = {
     'msub': _script('_'), 'msup': _script('^'), 'msubsup': _script('_', '^'), 'munderover': _underover, 'mfrac': _fraction,
-    'munder': _accented(_UNDER, '_', 'underset'), 'mover': _accented(_OVER, '^', 'overset'), 'mroot': _root, 'mfenced': _fenced,
+    'munder': _accented(_UNDER, '_'), 'mover': _accented(_OVER, '^'), 'mroot': _root, 'mfenced': _fenced,
     'msqrt': lambda _, parts: f'\\sqrt{_group(_join(parts))}', 'mphantom': lambda _, parts: f'\\phantom{_group(_join(parts))}',
     'mspace': lambda *_: ' ', 'mtable': _table, 'mtr': lambda _, cells: ' & '.join(c.strip() for c in cells if c) + r' \\',
     'mlabeledtr': lambda _, cells: ' & '.join(c.strip() for c in cells[1:] if c) + r' \\', 'mtd': lambda _, parts: _join(parts) or ' ',

@@ -22,8 +22,9 @@ import apache_beam as beam
 logging.disable(logging.NOTSET)
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.runners.runner import create_runner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
+from apache_beam.runners.runner import PipelineRunner, create_runner
+
+from mathrl.mining.workers import Workers
 
 # Named explicitly: Beam's DirectRunner would first try to download the Prism runner.
 EMBEDDED = 'FnApiRunner'
@@ -81,7 +82,9 @@ class Engine:
         options = PipelineOptions(self._flags())
         runner = options.view_as(StandardOptions).runner
         if runner in (None, EMBEDDED):
-            made = FnApiRunner(self._processes())
+            with Workers(self.log) as workers:
+                # One worker is this process.
+                self._run_on(FnApiRunner(workers.environment() if self._workers() > 1 else None), options, graph)
         else:
             try:
                 made = create_runner(NAMES.get(runner.lower(), runner))
@@ -89,11 +92,14 @@ class Engine:
                 raise ValueError(f'beam_options name the runner {runner!r}, which Beam does not find ({error}); '
                                  f'there are: {", ".join(StandardOptions.KNOWN_RUNNER_NAMES)}, DaskRunner.') from None
             options.view_as(StandardOptions).runner = None   # Beam would look the name up by itself
+            self._run_on(made, options, graph)
+
+    def _run_on(self, runner: PipelineRunner, options: PipelineOptions, graph: Callable[[beam.Pipeline], Any]) -> None:
         quiet = logging.getLogger('apache_beam')
         level = quiet.level
         quiet.setLevel(logging.ERROR)
         try:
-            with beam.Pipeline(runner=made, options=options) as pipeline:
+            with beam.Pipeline(runner=runner, options=options) as pipeline:
                 graph(pipeline)
         finally:
             quiet.setLevel(level)
@@ -108,14 +114,6 @@ class Engine:
 
     def _workers(self) -> int:
         return self.workers or len(os.sched_getaffinity(0))
-
-    def _processes(self) -> SubprocessSDKEnvironment | None:
-        """As Beam's mode multi_processing, but for where the processes' log goes. One worker is this process."""
-        if self._workers() == 1:
-            return None
-        python, log = shlex.quote(sys.executable), shlex.quote(self.log)
-        return SubprocessSDKEnvironment.from_command_string(
-            f'exec {python} -m apache_beam.runners.worker.sdk_worker_main 2>>{log}')
 
 
 def _apply(function: Callable[[Any, Iterable], Any], pair: tuple[Any, Iterable]) -> Iterator:

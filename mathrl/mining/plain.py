@@ -1,4 +1,4 @@
-"""The parser's minimal markup (p, h1-6, lists, pre, br, a; text escaped) to plain lines: menus dropped, code fenced, lists marked."""
+"""The parser's minimal markup (p, h1-6, lists, pre, br, a; text escaped) to lines: menus gone, code fenced, lists marked."""
 import re
 
 from mathrl.mining.formulas import NEWLINE
@@ -10,7 +10,8 @@ _LIST = re.compile(r'<li>\s*+(?:<p>)?|</?[ou]l>')
 _MACRO_WORD = re.compile(r'\\(?:newcommand|renewcommand|providecommand|DeclareMathOperator|def)(?![a-z])')
 _FORMULA_OF_MACROS = re.compile(r'(\\\(|\\\[|\$\$?)\s{0,9}' + _MACRO_WORD.pattern)
 _BRACES = r'\{(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+\})*+\}'
-_DEFINITION = re.compile(_MACRO_WORD.pattern + r'\*?\s*+(?:\{[^{}]*+\}|\\[a-zA-Z]++)(?:\[[^\[\]]*+\]|#\d)*+\s*+' + _BRACES)
+_DEFINITION = re.compile(_MACRO_WORD.pattern + r'\*?\s*+(?:\{[^{}]*+\}|\\[a-zA-Z]++)(?:\[[^\[\]]*+\]|#\d)*+\s*+'
+                         + _BRACES)
 _CLOSING = {'\\(': '\\)', '\\[': '\\]', '$': '$', '$$': '$$'}
 _ENTITY = re.compile(r'&(lt|gt|quot|amp);')
 _CHARACTER = {'lt': '<', 'gt': '>', 'quot': '"', 'amp': '&'}
@@ -62,7 +63,9 @@ def _numbered(markup):
 
 def _is_menu(line):
     """Whether the line is links with hardly a word between them. Linked headings and formulas stay."""
-    if line.find('<a ') > 24 or len(line) - line.rfind('</a>') > 40 or line.startswith('<h') or '$' in line or '\\(' in line:
+    if line.find('<a ') > 24 or len(line) - line.rfind('</a>') > 40:
+        return False
+    if line.startswith('<h') or '$' in line or '\\(' in line:
         return False
     return len(_TAG.sub('', _LINK.sub('', line)).strip()) < 12 and len(_TAG.sub('', line)) < 200
 
@@ -92,8 +95,7 @@ def _without_macros(text):
         end = text.find(_CLOSING[found.group(1)], found.end())
         if end < 0:
             break
-        formula = text[found.start(1):end]
-        out += text[done:found.start()], formula if _DEFINITION.sub('', formula)[len(found.group(1)):].strip() else None
-        done = end if out[-1] else end + len(found.group(1))
-        out[-1] = out[-1] or ''
+        rest = _DEFINITION.sub('', text[found.end(1):end])
+        out.append(text[done:end] if rest.strip() else text[done:found.start()])
+        done = end if rest.strip() else end + len(found.group(1))
     return re.sub('\n{3,}', '\n\n', ''.join([*out, text[done:]])).strip()

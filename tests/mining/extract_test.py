@@ -43,6 +43,7 @@ def test_lists_code_and_headings():
     assert text('<h2>Proof</h2><ol><li>Assume $x$.<ul><li>then</li></ul></li><li><p>Hence.</p></li></ol>') == \
         'Proof\n\n1. Assume $x$.\n\n- then\n\n2. Hence.'
     assert text('<p>run<pre><code>if a &lt; b:\n    c()\n</code></pre><p>done') == 'run\n```\nif a < b:\n    c()\n```\ndone'
+    assert text('<pre><span>a</span><br> b</pre>') == '```\na\n b\n```'
 
 
 def test_macro_definitions_go():
@@ -63,6 +64,14 @@ def test_boilerplate_goes_and_prose_stays(box):
                                      '<div class="has-sidebar">', '<article><header>', '<div class="footer"><h1>Title</h1>', '<figure><img src=x>'])
 def test_a_wrapper_of_the_page_is_no_box(wrapper):
     assert 'Paragraph 3 speaks' in text(wrapper + PARAGRAPHS)
+
+
+def test_the_words_of_body_name_no_box():
+    assert text('<body class="sidebar"><p class="x">One line.<p class="sidebar">Side') == 'One line.\n\nSide'
+
+
+def test_a_page_that_is_one_box_is_kept():
+    assert text('<div class="sidebar">' + 'A line of text.<br>' * 200).count('A line') == 200
 
 
 def test_a_linked_line_in_prose_stays():

@@ -46,12 +46,16 @@ def test_mathml(source, wanted):
     ('<img src="https://chart.googleapis.com/chart?cht=tx&amp;chl=x_1">', '$x_1$'),
     ('<img class="tex" alt="a_n=1" src="i.png">', '$a_n=1$'),
     ('<IMG ALT="$z$" SRC="img1.png">', '$z$'),
-    ('<img class="mwe-math-fallback-image-inline" alt="x^2=1">', ''),
+    ('<img class="mwe-math-fallback-image-inline" alt="\\(x^2\\)">', ''),
     ('<img alt="a photo of Texas" src="p.jpg">', ''),
-    ('<img src="data:image/png;base64,' + 'tex+' * 2000 + '">', ''),
+    ('<img class="tex" alt="a_n=1" src="data:image/png;base64,' + 'x+' * 30000 + '">', '$a_n=1$'),
 ])
 def test_images(source, wanted):
     assert text(source) == wanted
+
+
+def test_an_unclosed_quote_costs_its_own_tag_only():
+    assert text('<img alt="$x$" src="a>b"><img alt="never closed> <img alt=\'$y$\'>') == '$x$<img alt="never closed> $y$'
 
 
 def test_pandoc_spans_get_delimiters_once():

@@ -29,6 +29,9 @@ CASES = {
     '<mi mathvariant="bold">v</mi><mi>ℝ</mi>': r'\mathbf{v}\mathbb{R}',
     f'<semantics>{X}<annotation encoding="StarMath">no</annotation></semantics>': 'x',
     f'<mml:msup><mml:mi>x</mml:mi>{N}</mml:msup>': 'x^{2}',
+    '<mi>x<!-- ≤ --></mi><mi>\\max</mi>': r'x\max',
+    f'<munder><mi>argmax</mi>{X}</munder><mi>f</mi>': r'\mathop{\mathrm{argmax}}_{x} f',
+    '<mover><mo>=</mo><mi>def</mi></mover>': r'\overset{\mathrm{def}}{=}',
     f'<mfrac>{X}</mfrac>': r'\frac{x}{}',
 }
 
