@@ -25,7 +25,7 @@ LIBRARIES = {
     'tensorflow_text': (SEQIO, ()),
     'tensorflow_datasets': (SEQIO, ('problems/benchmarks.py',)),
     'seqio': (SEQIO, ()),
-    'apache_beam': (('mining/pipeline.py', 'data/pack_pipeline.py'), ()),
+    'apache_beam': (('mining/pipeline.py', 'mining/workers.py', 'data/pack_pipeline.py'), ()),
     'grain': ((), ARRAY_RECORD),
     'array_record': ((), ARRAY_RECORD),
     'tensorboardX': ((), ('metrics.py',)),

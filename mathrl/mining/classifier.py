@@ -56,7 +56,7 @@ def train(examples: Sequence, model_path, settings: FastText, scratch) -> dict:
     languages = sorted(language for (label, language), count in counts.items()
                        if label and language != 'unknown' and count >= settings.min_language)
     copies = _copies(counts, languages)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with tempfile.TemporaryDirectory('.partial', dir=scratch) as folder:
         path = os.path.join(folder, 'train.txt')
         lines = _write_shuffled(_lines(examples, languages, copies, settings.seed), path, folder)
         epochs = max(settings.epochs, math.ceil(settings.min_updates / lines))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from etils import epath
 
-from mathrl.mining import decontaminate, duplicates, pages, seeds, stages
+from mathrl.mining import decontaminate, duplicates, grams, pages, seeds, stages
 from mathrl.mining.crawl import Crawl, Round
 from mathrl.mining.stages import Stage
 
@@ -22,6 +22,7 @@ CORPUS_LEVEL = 9      # of zstd: written once, read often
 AROUND = 120          # characters shown on either side of a benchmark's n-gram
 SHOWN = 600           # characters shown of a page
 CONTAMINATED_SHOWN = 30
+_GAP = r'(?:\\[a-zA-Z]+|[\W_]){0,40}'
 
 SNAPSHOT = re.compile(r'CC-MAIN-\d{4}-\d{2}')
 
@@ -57,8 +58,9 @@ def write_shard(crawl: Crawl, rounds: Sequence[Round], index_path: str, snapshot
 def _kept(crawl: Crawl, rounds: Sequence[Round], index_path: str, account: 'Account', lines: list[dict],
           shard: int) -> Iterator[dict]:
     """The shard's rows of the corpus; lines and account are filled on the way."""
-    twins = {number: (DUPLICATE_URL, of) for number, of in duplicates.duplicates(crawl.by_url, shard)}
-    twins |= {number: (DUPLICATE_CONTENT, of) for number, of in duplicates.duplicates(crawl.by_content, shard)}
+    twins = {number: (DUPLICATE_CONTENT, of) for number, of, *_ in duplicates.duplicates(crawl.by_content, shard)}
+    for number, of, *_ in duplicates.duplicates(crawl.by_url, shard):
+        twins[number] = DUPLICATE_URL, twins[number][1] if number in twins else of
     scores = [dict(one.scored(shard)) for one in rounds]
     for number, row in enumerate(stages.read_rows(crawl.texts.path(shard))):
         line = {'url': row['url'], 'record_id': row['record_id'], 'score': None, 'round': None, 'kept': False,
@@ -111,10 +113,13 @@ class Account:
 
 
 def excerpt(text: str, ngram: str) -> str:
-    """The piece of a text around an n-gram, whose words may stand there with markup between them."""
-    found = re.search(r'[\W_]{0,20}'.join(map(re.escape, ngram.split()[:6])), text, re.IGNORECASE)
-    start = found.start() if found else 0
-    return text[max(0, start - AROUND):start + len(ngram) + 2 * AROUND]
+    """The piece of a text around an n-gram, whose characters may stand there with markup and commands between them."""
+    wanted = _GAP.join(re.findall(r'[^\W_]', ngram))
+    for spelling in (text, grams.normalise(text)):   # the n-gram is of the second, where \alpha is one letter
+        found = re.search(wanted, spelling, re.IGNORECASE)
+        if found:
+            return spelling[max(0, found.start() - AROUND):found.end() + AROUND]
+    return text[:2 * AROUND]
 
 
 # ---- sums over shards

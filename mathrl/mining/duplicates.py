@@ -6,6 +6,7 @@ that are no page (bad, too short, too slow) take no part, so a broken capture ne
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 
 from mathrl.mining import dedup, stages, urls
@@ -30,15 +31,15 @@ class Deduplication:
 
 def pages(texts: Stage, shard: int, *left_out: Stage) -> Iterator[tuple[int, dict]]:
     """(row number, row) of a shard's pages with text, without the duplicates that the stages `left_out` found."""
-    without = {row for stage in left_out for row, _ in duplicates(stage, shard)}
+    without = {row for stage in left_out for row, *_ in duplicates(stage, shard)}
     for number, row in enumerate(stages.read_rows(texts.path(shard))):
         if 'text' in row and number not in without:
             yield number, row
 
 
-def duplicates(stage: Stage, shard: int) -> list[tuple[int, str]]:
-    """(row number, record_id of the page that stands for it) of a shard; a shard without any has no file."""
-    path = stage.path(shard)
+def duplicates(stage: Stage, shard: int) -> list[tuple[int, str, int, int]]:
+    """(row number, record_id of the page that stands for it, its shard, its row number) of a shard's duplicates."""
+    path = stage.path(shard)   # a shard without any has no file
     return list(map(tuple, stages.read_rows(path))) if path.exists() else []
 
 
@@ -52,7 +53,10 @@ def by_url(engine: Engine, texts: Stage, stage: Stage, shards: list[int]) -> Non
 
 def by_content(engine: Engine, texts: Stage, url_stage: Stage, clusters: Stage, stage: Stage, shards: list[int],
                settings: Deduplication) -> None:
-    """Fills `clusters` with connected components of like pages, then `stage` with all but one page of each."""
+    """Fills `clusters` with connected components of like pages, then `stage` with all but one page of each.
+
+    With a page that is left out go those that it stands for by URL: they too are told which page is left.
+    """
     if clusters.result is None:
         start = functools.partial(_band_keys, texts, url_stage, settings)
         first = [functools.partial(_bucket_edges, settings)]
@@ -64,7 +68,7 @@ def by_content(engine: Engine, texts: Stage, url_stage: Stage, clusters: Stage, 
             start, first = functools.partial(_both_ends, clusters), []
         clusters.finish({})
     if stage.result is None:
-        engine.regroup(shards, functools.partial(_cluster_keys, texts, clusters), [_losers],
+        engine.regroup(shards, functools.partial(_cluster_keys, texts, url_stage, clusters), [_with_twins, _losers],
                        functools.partial(_write, stage), stage.name)
         stage.finish({})
 
@@ -77,12 +81,12 @@ def _url_keys(texts: Stage, shard: int) -> Iterator[tuple[bytes, tuple]]:
 
 
 def _losers(key, members: Iterable[tuple]) -> Iterator[tuple[int, tuple]]:
-    """(rank, record_id, shard, row) of one cluster -> (shard, (row, record_id of the lowest rank)) of all others."""
+    """(rank, record_id, shard, row) of one cluster -> (shard, (row, the lowest rank's record_id, shard, row)) of others."""
     del key
     _, standing, shard, number = min(members)
     for _, _, other_shard, other_number in members:
         if (other_shard, other_number) != (shard, number):
-            yield other_shard, (other_number, standing)
+            yield other_shard, (other_number, standing, shard, number)
 
 
 def _write(stage: Stage, shard: int, rows: Iterable) -> None:
@@ -157,10 +161,21 @@ def _both_ends(clusters: Stage, shard: int) -> Iterator[tuple[tuple, tuple]]:
             yield other, one
 
 
-def _cluster_keys(texts: Stage, clusters: Stage, shard: int) -> Iterator[tuple[tuple, tuple]]:
+def _cluster_keys(texts: Stage, url_stage: Stage, clusters: Stage, shard: int) -> Iterator[tuple[tuple, tuple]]:
+    """(shard, row) of a page -> (label, rank...) of itself, (None, last rank...) of each page that it stands for."""
     labels = {number: tuple(label) for number, label, _ in duplicates(clusters, shard)}
     if labels:
         for number, row in pages(texts, shard):
             if number in labels:
                 rank = dedup.content_rank(urls.normalize(row['url']), row['date'], (shard, number))
-                yield labels[number], (rank, row['record_id'], shard, number)
+                yield (shard, number), (labels[number], rank, row['record_id'], shard, number)
+    for number, _, other_shard, other_number in duplicates(url_stage, shard):
+        yield (other_shard, other_number), (None, (math.inf,), '', shard, number)
+
+
+def _with_twins(key, members: Iterable[tuple]) -> Iterator[tuple[tuple, tuple]]:
+    del key
+    label = next((label for label, *_ in members if label is not None), None)
+    if label is not None:
+        for _, *member in members:
+            yield label, tuple(member)

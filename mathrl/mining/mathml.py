@@ -35,6 +35,7 @@ _FONTS = {'bold': 'mathbf', 'double-struck': 'mathbb', 'script': 'mathcal', 'fra
 _VARIANT = re.compile(r'mathvariant\s*=\s*["\']?(bold|double-struck|script|fraktur)')
 _WITH_LIMITS = re.compile(r'\\(?:sum|prod|coprod|lim|max|min|sup|inf|big\w+|i*int|oint|(?:over|under)brace\{.*\})', re.S)
 _FENCES = re.compile(r'(open|close|separators)\s*=\s*(?:"([^"]*)"|\'([^\']*)\')')
+_DEEPEST = 200  # each level copies what is in it; deeper markup is no formula and comes out as its bare text
 _LEAVES = frozenset(('mi', 'mn', 'mo', 'mtext', 'ms', 'ci', 'cn', 'csymbol'))
 _EMPTY = frozenset(('none', 'mprescripts', 'mspace', 'maligngroup', 'malignmark'))
 _IGNORED = frozenset(('annotation', 'annotation-xml', 'mglyph'))
@@ -60,6 +61,8 @@ def mathml_to_latex(source: str) -> str:
             stack[-1][2].append(_write(tag.lower(), attributes, []))
         else:
             stack.append((tag.lower(), attributes, []))
+            if len(stack) > _DEEPEST:
+                return ' '.join(html.unescape(re.sub(r'<[^<>]*+>', ' ', source)).split())
     while len(stack) > 1:
         _close(stack)
     return re.sub(r'\s+', ' ', _join(stack[0][2])).strip()

@@ -86,6 +86,7 @@ class Engine:
                 # One worker is this process.
                 self._run_on(FnApiRunner(workers.environment() if self._workers() > 1 else None), options, graph)
         else:
+            os.environ.setdefault('DASK_LOGGING__DISTRIBUTED', 'error')   # read by Dask's processes when they start
             try:
                 made = create_runner(NAMES.get(runner.lower(), runner))
             except (ValueError, ImportError, AttributeError) as error:
@@ -98,10 +99,14 @@ class Engine:
         quiet = logging.getLogger('apache_beam')
         level = quiet.level
         quiet.setLevel(logging.ERROR)
+        pipeline = beam.Pipeline(runner=runner, options=options)
         try:
-            with beam.Pipeline(runner=runner, options=options) as pipeline:
+            with pipeline:
                 graph(pipeline)
         finally:
+            client = getattr(pipeline.result, 'client', None)
+            if client:   # Dask's, which would keep its cluster of this machine, a new one for each pipeline
+                client.close()
             quiet.setLevel(level)
 
     def _flags(self) -> list[str]:

@@ -56,7 +56,8 @@ def write_scores(crawl: Crawl, model_path: str, languages: list[str], stage: Sta
         line = features.line(row['text'], row['language'] in languages)
         score, tokens = classifier.score(model, line), pages.token_count(row['text'])
         rows.append([number, score, tokens, row['url']])
-        counts = histogram.setdefault(min(int(score * BINS), BINS - 1), [0, 0])
+        # Scores are millionths, and .57 * BINS is 5699.99...: a bin too low, its page would not count for the budget.
+        counts = histogram.setdefault(min(round(score * 1_000_000) * BINS // 1_000_000, BINS - 1), [0, 0])
         counts[0] += 1
         counts[1] += tokens
     stages.write_text(stage.path(shard, 'histogram.json'), json.dumps(histogram))

@@ -53,7 +53,15 @@ def open_stage(folder, name: str, settings: dict[str, Any], after: Stage | None 
             epath.Path(stage.folder).rmtree()
         epath.Path(stage.folder).mkdir(parents=True, exist_ok=True)
         write_text(mark, json.dumps({'fingerprint': stage.fingerprint, 'settings': settings}, default=str) + '\n')
+    elif stage.result is None:
+        sweep(stage.folder)
     return stage
+
+
+def sweep(folder) -> None:
+    """Removes what a killed run left half-written in a folder."""
+    for path in epath.Path(folder).glob('*.partial'):
+        path.rmtree() if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_bytes(path, content: bytes) -> None:

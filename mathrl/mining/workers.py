@@ -44,11 +44,14 @@ class Workers:
             self.handler = signal.signal(signal.SIGUSR1, self._raise)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
         if self.told:
             signal.signal(signal.SIGUSR1, self.handler)
         threading.excepthook = self.hook
         self.folder.cleanup()
+        if kind and self.failure:   # again, without Beam's frames
+            raise RuntimeError(f'{self.failure} (-9: killed, mostly for want of memory); its last words may be in '
+                               f'{self.log}; the same command goes on from here') from None
 
     def _thread_failed(self, thrown) -> None:
         if thrown.thread is None or thrown.thread.name != BEAMS_THREAD:
@@ -62,8 +65,7 @@ class Workers:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
 
     def _raise(self, *_) -> None:
-        raise RuntimeError(f'{self.failure} (-9: killed, mostly for want of memory); its last words may be in {self.log}; '
-                           'the same command goes on from here')
+        raise RuntimeError(self.failure)
 
 
 def main(driver: int, mark: str) -> None:

@@ -87,6 +87,8 @@ def run(*, workdir, warcs: Sequence[str], seed_file: str, benchmarks: Sequence[s
     if len(written.unfinished(shards)) == len(shards) and target.exists():
         target.rmtree()   # of other settings
     target.mkdir(parents=True, exist_ok=True)
+    stages.sweep(workdir)
+    stages.sweep(target)
     function = functools.partial(corpus.write_shard, crawl, done, index_path, list(map(corpus.snapshot, addresses)),
                                  written, str(target))
     engine.each(function, written.unfinished(shards), 'write', lambda: len(shards) - len(written.unfinished(shards)))

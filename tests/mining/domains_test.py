@@ -60,11 +60,11 @@ def test_only_the_best_prefixes_of_a_domain_are_listed():
 
 
 def test_a_folder_without_mathematics_speaks_against_what_lies_above_it():
-    row = ['a.org', 100, 88, [('a.org', 100, 88, .9), ('a.org/math', 80, 80, 1.), ('a.org/shop', 20, 8, .4)]]
+    row = ['a.org', 100, 81, [('a.org', 100, 81, .9), ('a.org/math', 80, 80, 1.), ('a.org/shop', 20, 1, .4)]]
     assert domains.decide(row, .8, 5) == {'a.org': 0, 'a.org/math': 1, 'a.org/shop': 0}
     assert domains.decide(row, .8, 21) == {'a.org': 1}          # too few pages to speak
-    row[3][2] = ('a.org/shop', 20, 10, .4)
-    assert domains.decide(row, .8, 5) == {'a.org': 1}           # half is no objection
+    row[3][2] = ('a.org/shop', 20, 2, .4)
+    assert domains.decide(row, .8, 5) == {'a.org': 1}           # a tenth is no objection
     row[3][2] = ('a.organic/shop', 20, 0, .4)
     assert domains.decide(row, .8, 5)['a.org'] == 1             # lies elsewhere
 

@@ -40,6 +40,11 @@ def test_a_budget_never_lowers_the_threshold():
     assert scoring.threshold_of([[1, 1]] * 10, .7, 10 ** 9) == .7
 
 
+@pytest.mark.parametrize('pages,found', [([4, 0, 0, 12], .25), ([1, 1, 1, 5], .5), ([0, 0, 0, 9], 1.), ([9, 0, 0, 0], .25)])
+def test_a_quarter_of_the_pages_lies_below_the_lowest_quarter(pages, found):
+    assert scoring.lowest_quarter([[n, 1] for n in pages]) == found
+
+
 def test_bars_keep_every_page():
     counts = [[number % 3, 5] for number in range(scoring.BINS)]
     found = scoring.bars(counts)
@@ -69,7 +74,7 @@ def crawl(tmp_path):
 
 @pytest.fixture
 def last(crawl, tmp_path):
-    """A finished round; all(score=..., annotations=...) makes it."""
+    """Makes a finished round: scores of URLs (else .5), annotated prefixes."""
     def last(scores, decided, reviewed=(), number=1):
         stage = stages.open_stage(tmp_path / f'{number}', 'scores', {'scores': list(scores.items())})
         for shard in crawl.shards:
@@ -78,7 +83,7 @@ def last(crawl, tmp_path):
                 for n, row in crawl.pages(shard)))
         path = str(tmp_path / f'annotations{len(list(tmp_path.iterdir()))}.tsv')
         domains.write_annotations(path, decided)
-        return Round(number, stage, .7, .2, path, path, {'reviewed': list(reviewed)})
+        return Round(number, stage, .7, .2, .2, path, path, {'reviewed': list(reviewed)})
     return last
 
 
@@ -156,6 +161,23 @@ def test_what_the_round_before_had_is_not_new(crawl, last):
     new = [value[0]['new'] for shard in crawl.shards for key, value in scoring.count_domains(crawl, before, this, shard)
            if key == scoring.TOTALS]
     assert new == [0, 1]
+
+
+def test_a_page_is_counted_in_the_bin_whose_border_it_reaches(crawl, tmp_path, monkeypatch):
+    # As floats, .57 * 10,000 and .0007 * 10,000 are less than 5,700 and 7.
+    scores = iter([.57, .0007, 1., 0., .99995, .569999, .2900, .000099])
+    monkeypatch.setattr(scoring.classifier, 'load', lambda path: None)
+    monkeypatch.setattr(scoring.classifier, 'score', lambda model, line: next(scores))
+    stage = stages.open_stage(tmp_path, 'scores', {})
+    for shard in crawl.shards:
+        scoring.write_scores(crawl, '', [], stage, shard)
+    counts = scoring.sum_histograms(stage, crawl.shards)
+    assert {number: n for number, (n, _) in enumerate(counts) if n} == {5700: 1, 7: 1, 9999: 2, 0: 2, 5699: 1, 2900: 1}
+    assert sum(tokens for _, tokens in counts) == sum(pages.token_count(text) for _, text in TEXTS)
+    rows = [row for shard in crawl.shards for row in stages.read_rows(stage.path(shard))]
+    threshold = scoring.threshold_of(counts, 0., sum(row[2] for row in rows if row[1] >= .57))
+    assert threshold <= .57 and sum(row[2] for row in rows if row[1] >= threshold) <= sum(
+        row[2] for row in rows if row[1] >= .57)
 
 
 def test_histograms_sum_over_shards(tmp_path):
