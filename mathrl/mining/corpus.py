@@ -30,7 +30,7 @@ SNAPSHOT = re.compile(r'CC-MAIN-\d{4}-\d{2}')
 def snapshot(address: str) -> str:
     """The crawl a WARC is of: '.../CC-MAIN-2023-06/segments/...' -> 'CC-MAIN-2023-06', 'crawl-00001.warc.gz' -> 'crawl'."""
     found = SNAPSHOT.search(address)
-    stem = re.sub(r'\.warc(\.\w+)?$', '', epath.Path(address).name)
+    stem = re.sub(r'\.warc(\.\w+)?$', '', address.rpartition('/')[2])   # epath knows no https://
     return found[0] if found else re.sub(r'[-_.]?\d+$', '', stem) or stem
 
 

@@ -44,7 +44,7 @@ def fault(record_id, url, date='2025-01-01T00:00:00Z'):
 @pytest.fixture
 def run(tmp_path):
     """(pages left, {record_id: duplicate_of} by URL, the same by content) of rows laid into shards."""
-    def run(rows, shards=3, seed=0, star_rounds=None, engine=None):
+    def run(rows, shards=3, seed=0, engine=None):
         folder = tmp_path / f'{len(list(tmp_path.iterdir()))}'
         texts, by_url, clusters, by_content = (stages.open_stage(folder, name, {}) for name in
                                                ('texts', 'by_url', 'clusters', 'by_content'))

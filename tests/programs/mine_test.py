@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -109,12 +110,17 @@ def test_account_sums_up_and_the_report_is_there(mined):
     last = sorted((workdir / 'rounds').iterdir())[-1]
     assert 'math4.example\t1' in (last / 'annotations.tsv').read_text()
     assert 'prefix_share' in (last / 'domains_to_review.tsv').read_text().splitlines()[0]
-    assert 'INFO' not in printed.stderr and 'WARNING' not in printed.stderr, printed.stderr
+    progress = re.compile(r'[\w :]+: (\d+ of \d+ files, )?\d+ s(, \d+ s left)?')
+    assert all(map(progress.fullmatch, printed.stderr.splitlines())) and len(printed.stdout.splitlines()) < 20, printed
 
 
 def test_one_worker_writes_the_same_bytes(crawl, mined, tmp_path):
     mine(crawl, tmp_path / 'one', f'--gin.BENCHMARKS=["{crawl}/benchmark.jsonl"]', '--gin.WORKERS=1')
     assert digests(tmp_path / 'one') == digests(mined[0])
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'one' / 'corpus').iterdir()}
+    mine(crawl, tmp_path / 'one', f'--gin.BENCHMARKS=["{crawl}/benchmark.jsonl"]', '--gin.WORKERS=1')
+    assert digests(tmp_path / 'one') == digests(mined[0])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / 'one' / 'corpus').iterdir()} == before
 
 
 def test_other_threshold_keeps_the_texts(crawl, tmp_path):
@@ -137,45 +143,30 @@ def test_attended_run_waits_for_a_person(crawl, tmp_path):
     assert (tmp_path / 'report.html').exists()
 
 
-BAD_PAGES = {
-    'binary': b'\x89PNG\r\n\x1a\n' + bytes(range(256)) * 20,
-    'large': b'<html><body>' + b'<p>words </p>' * 1_200_000,
-    'deep': b'<html><body>' + b'<div>' * 100_000 + b'text ' * 50,
-    'empty': b'',
-    'error': small_crawl.html(small_crawl.math_page(7)),
-}
-
-
 def test_bad_input_is_counted_and_costs_no_good_page(crawl, mined, tmp_path):
-    folder = tmp_path / 'crawl'
+    folder, out = tmp_path / 'crawl', tmp_path / 'out'
     small_crawl.write(folder, planted=QUESTION)
-    bad = [small_crawl.record(f'http://bad.example/{name}', body, 2000 + index,
-                              status='404 Not Found' if name == 'error' else '200 OK')
-           for index, (name, body) in enumerate(BAD_PAGES.items())]
-    bad.insert(1, small_crawl.record('http://bad.example/length', small_crawl.html('short'), 3000, length=10 ** 6))
-    nul = small_crawl.html('\x00'.join(small_crawl.math_page(4321)))
-    bad.append(small_crawl.record('http://odd.example/nul', nul, 3001))
-    chinese = '<p>设函数 \\(f(x)\\) 在区间上连续，则定理成立，证明如下。</p>' * 5
-    bad.append(small_crawl.record('http://odd.example/gbk', f'<html><head><meta charset="utf-8"></head><body>{chinese}'.encode('gbk'), 3002))
-    packed = b''.join(map(small_crawl.gzip.compress, bad))
-    (folder / 'odd-00000.warc.gz').write_bytes(packed)
-    (folder / 'odd-00001.warc.gz').write_bytes(packed[:len(packed) - 200])
-    (folder / 'odd-00002.warc.gz').write_bytes(b'')
-    (folder / 'odd-00003.warc').write_bytes(b''.join(bad[:2])[:-300])
-    done = mine(folder, tmp_path / 'out', '--gin.WORKERS=2', f'--gin.BENCHMARKS=["{crawl}/benchmark.jsonl"]',
-                f'--gin.WARCS=["{folder}/*.warc*", "{folder}/absent.warc.gz"]', '--gin.ROUNDS=1')
-    lines = rows(tmp_path / 'out' / 'pages.jsonl')
-    faults = json.loads((tmp_path / 'out' / 'mining.json').read_text())['by_detail']['bad_record']
-    assert {'empty file', 'HTTP status 404'} <= set(faults), faults
-    assert any('binary' in detail for detail in faults) and any('larger' in detail for detail in faults)
-    assert any(detail.startswith('cannot be read') for detail in faults) and done.returncode == 0
-    text = {line['url']: line for line in lines if line['score'] is not None}
-    assert {'http://odd.example/nul', 'http://odd.example/gbk'} <= set(text)
+    small_crawl.write_bad(folder)
+    mine(folder, out, '--gin.WORKERS=2', f'--gin.WARCS=["{folder}/*.warc*", "{folder}/absent.warc.gz"]', '--gin.ROUNDS=1')
+    lines = rows(out / 'pages.jsonl')
+    faults = collections.Counter((line['url'].rpartition('/')[2] or line['record_id'], line['reason'], line['detail'])
+                                 for line in lines if 'detail' in line)
+    assert faults == {
+        ('binary', 'bad_record', 'binary'): 3, ('length', 'bad_record', 'wrong length'): 2,
+        ('large', 'bad_record', 'page larger than 10 MB'): 2,
+        ('deep', 'bad_record', 'nested too deep: more than 3000 elements inside one another'): 2,
+        ('empty', 'too_short', 'fewer than 40 characters'): 2, ('error', 'bad_record', 'HTTP status 404'): 2,
+        ('nul', 'bad_record', 'truncated gzip'): 1, ('cut', 'bad_record', 'cut mid-record'): 1,
+        ('<odd-00002.warc.gz:0>', 'bad_record', 'empty file'): 1,
+        ('<absent.warc.gz:0>', 'bad_record', 'cannot be read: FileNotFoundError'): 1}
+    counted = json.loads((out / 'mining.json').read_text())['by_reason']
+    assert counted['bad_record'] == 15 and counted['too_short'] == 2
+    judged = {line['url'] for line in lines if line['score'] is not None}
     good = {line['url'] for line in rows(mined[0] / 'pages.jsonl') if line['score'] is not None}
-    assert good <= set(text)
-    texts = [row for path in sorted((tmp_path / 'out' / 'stages' / 'texts').glob('*.zst')) for row in rows(path)]
-    chinese_page = next(row for row in texts if row['url'].endswith('gbk') and 'text' in row)
-    assert '设函数' in chinese_page['text'] and chinese_page['language'] == 'zh'
+    assert judged == good | {f'http://odd.example/{name}' for name in ('nul', 'gbk', 'whole')}
+    texts = [row for path in sorted((out / 'stages' / 'texts').glob('*.zst')) for row in rows(path)]
+    chinese = next(row for row in texts if row['url'].endswith('gbk'))
+    assert '设函数' in chinese['text'] and chinese['language'] == 'zh'
 
 
 def test_page_that_takes_too_long_is_abandoned_alone(crawl, tmp_path):
@@ -191,44 +182,25 @@ def test_page_that_takes_too_long_is_abandoned_alone(crawl, tmp_path):
 
 @pytest.mark.parametrize('more, message', [
     (('--gin.WARCS=["/nowhere/*.warc.gz"]',), '/nowhere'),
+    (('--gin.WARCS=["/nowhere/1.warc.gz", "/nowhere/2.warc.gz"]',), 'no WARC file matches'),
     (('--gin.SEEDS="/nowhere.jsonl"',), '/nowhere.jsonl: there is no such file'),
+    (('--gin.SEEDS="{crawl}/benchmark.jsonl"',), "benchmark.jsonl line 1: neither 'text' nor 'url'"),
     (('--gin.BENCHMARKS=["/nowhere.jsonl"]',), '/nowhere.jsonl: there is no such file'),
+    (('--gin.BENCHMARKS=["{crawl}/seeds.jsonl"]',), 'seeds.jsonl line 1'),
     (('--beam_options=--runner=NoSuchRunner',), "the runner 'NoSuchRunner'"),
+    (('--gin.WARCS=["{crawl}/seeds.jsonl"]', '--gin.WORKERS=1'), 'is a page with text'),
 ])
 def test_wrong_input_is_one_sentence(crawl, tmp_path, more, message):
-    done = mine(crawl, tmp_path, *more, wanted=2)
+    started = time.monotonic()
+    done = mine(crawl, tmp_path, *(flag.replace('{crawl}', str(crawl)) for flag in more), wanted=2)
     assert message in done.stderr and done.stderr.startswith('error: ') and len(done.stderr.splitlines()) == 1
+    assert time.monotonic() - started < 30
 
 
-@pytest.mark.slow
-def test_killed_at_any_moment_it_ends_with_the_same_corpus(crawl, mined, tmp_path):
-    more = (f'--gin.BENCHMARKS=["{crawl}/benchmark.jsonl"]', '--gin.WORKERS=2')
-    inodes = {}
-    for seconds in (2, 4, 6, 8, 10, 12, 15, 18):
-        process = subprocess.Popen(command(crawl, tmp_path, *more), cwd=REPOSITORY, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for path in sorted((tmp_path / 'stages' / 'texts').glob('0*.counts.json')):
-            assert inodes.setdefault(path, path.stat().st_ino) == path.stat().st_ino, f'{path} was made again'
-    mine(crawl, tmp_path, *more)
-    assert digests(tmp_path) == digests(mined[0])
-
-
-@pytest.mark.slow
-def test_workers_end_when_the_driver_is_killed(crawl, tmp_path):
-    process = subprocess.Popen(command(crawl, tmp_path, '--gin.WORKERS=2'), cwd=REPOSITORY, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    time.sleep(6)
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and processes_of(tmp_path):
-        time.sleep(1)
-    assert not processes_of(tmp_path)
+# ---- processes that die
+def start(crawl, workdir, *more):
+    return subprocess.Popen(command(crawl, workdir, '--gin.WORKERS=2', *more), cwd=REPOSITORY, text=True,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
 def processes_of(workdir):
@@ -237,13 +209,65 @@ def processes_of(workdir):
     for process in pathlib.Path('/proc').glob('[0-9]*'):
         try:
             if os.readlink(process / 'fd' / '2') == str(workdir / 'workers.log'):
-                found.append(process.name)
+                found.append(int(process.name))
         except OSError:
             continue
     return found
 
 
+def wait_for(what, process=None, seconds=60):
+    """What `what()` gives once it is true; fails after `seconds` or if the process ends before."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline and (process is None or process.poll() is None), what
+        time.sleep(0.01)
+    return found
+
+
+MOMENTS = ('workers.log', 'stages/texts/*.counts.json', 'stages/texts/done.json', 'stages/duplicates_url/done.json',
+           'stages/clusters/*.zst', 'rounds/1/examples/*.zst', 'rounds/1/model/*.partial', 'rounds/1/scores/*.zst',
+           'rounds/2/model/stage.json', 'rounds/2/domains/*.zst', 'corpus/*.zst', 'stages/written/*.zst')
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_corpus(crawl, mined, tmp_path):
+    more, inodes = f'--gin.BENCHMARKS=["{crawl}/benchmark.jsonl"]', {}
+    for moment in MOMENTS:
+        process = start(crawl, tmp_path, more)
+        wait_for(lambda: list(tmp_path.glob(moment)), process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        for path in sorted((tmp_path / 'stages' / 'texts').glob('0*.counts.json')):
+            assert inodes.setdefault(path, path.stat().st_ino) == path.stat().st_ino, f'{path} was made again'
+    assert len(inodes) == 3
+    (tmp_path / 'corpus' / 'part-00000-of-00003.jsonl.zst.1.partial').write_bytes(b'what a kill leaves')
+    mine(crawl, tmp_path, more, '--gin.WORKERS=2')
+    assert digests(tmp_path) == digests(mined[0])
+    assert not list(tmp_path.rglob('*.partial'))
+
+
+@pytest.mark.slow
+def test_workers_end_when_the_driver_is_killed(crawl, tmp_path):
+    process = start(crawl, tmp_path)
+    assert wait_for(lambda: len(processes_of(tmp_path)) >= 2, process)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not processes_of(tmp_path), seconds=10)
+
+
+@pytest.mark.slow
+def test_driver_ends_when_a_worker_is_killed(crawl, tmp_path):
+    process = start(crawl, tmp_path)
+    wait_for(lambda: len(processes_of(tmp_path)) >= 2, process)
+    os.kill(processes_of(tmp_path)[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and 'the same command goes on from here' in said
+    wait_for(lambda: not processes_of(tmp_path), seconds=10)
+
+
 @pytest.mark.slow
 def test_a_dask_cluster_writes_the_same_bytes(crawl, mined, tmp_path):
-    mine(crawl, tmp_path, f'--gin.BENCHMARKS=["{crawl}/benchmark.jsonl"]', '--beam_options=--runner=DaskRunner')
+    done = mine(crawl, tmp_path, f'--gin.BENCHMARKS=["{crawl}/benchmark.jsonl"]', '--beam_options=--runner=DaskRunner')
     assert digests(tmp_path) == digests(mined[0])
+    assert not (tmp_path / 'workers.log').exists()   # no worker of ours
+    assert 'distributed' not in done.stderr and 'already in use' not in done.stderr, done.stderr

@@ -64,3 +64,35 @@ def write(folder, planted: str = '', sites: int = 8, pages: int = 12) -> None:
         with open(folder / f'crawl-{shard:05d}.warc.gz', 'wb') as file:
             file.writelines(gzip.compress(one, mtime=0) for one in records[shard::3])
     (folder / 'seeds.jsonl').write_text(''.join(json.dumps(seed) + '\n' for seed in seeds))
+
+
+def bad_records() -> list[bytes]:
+    """Pages that are none for a reason each, and, at the end, two odd ones that are good."""
+    pages = {
+        'binary': b'\x89PNG\r\n\x1a\n' + bytes(range(256)) * 20,
+        'large': b'<html><body>' + b'<p>words </p>' * 2_500_000,
+        'deep': b'<html><body>' + b'<div>' * 100_000 + b'text ' * 50,
+        'empty': b'',
+        'error': html(math_page(7)),
+    }
+    records = [record(f'http://bad.example/{name}', body, 2000 + index,
+                      status='404 Not Found' if name == 'error' else '200 OK')
+               for index, (name, body) in enumerate(pages.items())]
+    records.insert(1, record('http://bad.example/length', html('short'), 3000, length=10 ** 6))
+    chinese = '<p>设函数 \\(f(x)\\) 在区间上连续，则定理成立，证明如下。</p>' * 5
+    gbk = f'<html><head><meta charset="utf-8"></head><body>{chinese}'.encode('gbk')
+    records.append(record('http://odd.example/gbk', gbk, 3001))
+    records.append(record('http://odd.example/nul', html('\x00'.join(math_page(4321))), 3002))
+    return records
+
+
+def write_bad(folder) -> None:
+    """odd-0000?.warc*: bad records among good ones, the same cut short, an empty file, and a file cut mid-record."""
+    bad = bad_records()
+    packed = b''.join(gzip.compress(one, mtime=0) for one in bad)
+    whole, cut = (record(f'http://odd.example/{name}', html(math_page(number)), 5000 + number)
+                  for number, name in enumerate(('whole', 'cut'), start=900))
+    (folder / 'odd-00000.warc.gz').write_bytes(packed)
+    (folder / 'odd-00001.warc.gz').write_bytes(packed[:-200])
+    (folder / 'odd-00002.warc.gz').write_bytes(b'')
+    (folder / 'odd-00003.warc').write_bytes(bad[0] + whole + cut[:-300])
