@@ -143,7 +143,7 @@ def summarize(crawl: Crawl, rounds: Sequence[Round], stage: Stage) -> dict:
         'by_language': _by(parts, 'language'), 'by_snapshot': _by(parts, 'snapshot'),
         'rounds': [{name: value for name, value in one.summary.items() if name not in ('near', 'reviewed', 'prefixes')}
                    for one in rounds],
-        'domains': [{'domain': domain, 'pages': n, 'collected': m, 'share': round(m / n, 4), 'tokens': 0, 'math': True}
+        'domains': [{'domain': domain, 'pages': n, 'collected': m, 'share': round(m / n, 4), 'math': True}
                     for domain, n, m, _ in sorted(last['reviewed'], key=lambda row: (-row[2], row[0]))[:50]],
         'prefixes': last['prefixes'],
         'near_threshold': {side: [_sample(crawl, page) for page in found] for side, found in last['near'].items()},

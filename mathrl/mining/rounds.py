@@ -113,11 +113,12 @@ def _summary(number: int, learned: dict, totals: dict, threshold: float, histogr
         stopped = f'{number} rounds were asked for'
     rule = f'score of at least {settings.threshold:g}, below annotated prefixes {settings.inside_threshold:g}' + (
         f', at most {settings.token_budget:,.0f} tokens' if settings.token_budget else '')
+    new_seeds = sum(n - m for row in rows for prefix, n, m, _ in row[3] if decisions.get(prefix))
     return {'round': number, 'seeds': totals['seeds'], 'positives': learned['math'], 'negatives': learned['other'],
             'languages': learned['languages'], 'epochs': learned['epochs'], 'threshold': threshold,
             'threshold_rule': rule, 'scored': totals['scored'], 'collected': collected, 'tokens': totals['tokens'],
             'new': totals['new'], 'overlap': round(overlap, 4), 'math_domains': len(rows),
-            'annotated_prefixes': sum(decisions.values()), 'new_seeds': 0, 'histogram': histogram, 'stopped': stopped,
+            'annotated_prefixes': sum(decisions.values()), 'new_seeds': new_seeds, 'histogram': histogram, 'stopped': stopped,
             'near': totals['near']}
 
 

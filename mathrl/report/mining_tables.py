@@ -141,11 +141,11 @@ def _round_notes(rounds: Sequence[dict]) -> list[str]:
 
 def domains(rows: Sequence[dict]) -> str:
     made = [_row([_breakable(row['domain']) + _share_bar(row['share'], 1)],
-                 [count(row['collected']), count(row['pages']), _percent(row['share']), count(row['tokens']),
+                 [count(row['collected']), count(row['pages']), _percent(row['share']),
                   _verdict(row['math'])]) for row in rows]
     return _folded('The domains with the most collected pages. The bar is the share of the domain’s pages that '
                    'were collected; a domain with a large share is taken for one of mathematics.', ['domain'],
-                   ['collected', 'of its pages', 'share', 'tokens', 'math'], made)
+                   ['collected', 'of its pages', 'share', 'math'], made)
 
 
 def prefixes(rows: Sequence[dict]) -> str:

@@ -38,7 +38,7 @@ def example(extra=''):
         'by_snapshot': {f'CC-MAIN{extra}': {'pages': 1217, 'tokens': 2401000}},
         'rounds': [one_round(1, extra), one_round(2, extra)],
         'domains': [{'domain': f'proofs.example{extra}', 'pages': 704, 'collected': 528, 'share': 0.75,
-                     'tokens': 400123, 'math': True}],
+                     'math': True}],
         'prefixes': [{'prefix': f'mathoverflow.net/questions{extra}', 'pages': 27, 'collected': 18,
                       'mean_score': 0.931, 'math': 1, 'by': 'person'},
                      {'prefix': 'b.example/', 'pages': 5, 'collected': 1, 'mean_score': None, 'math': 0,
