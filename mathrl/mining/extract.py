@@ -2,9 +2,9 @@
 
 One pass in C does the parsing (resiliparse); ours are a few searches over the source before it and over its short
 output after it."""
-import html
 import re
 from dataclasses import dataclass
+from html import unescape
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
@@ -34,14 +34,14 @@ class Extracted:
     title: str
 
 
-def extract(body: bytes, charset: str = '') -> Extracted:
+def extract(html: bytes, charset: str = '') -> Extracted:
     """Text and title of an HTML page; `charset` is what the HTTP header said ('' if nothing).
 
     b'<h1>A</h1><p>so <script type="math/tex">x^2</script>' -> text 'A\\n\\nso $x^2$'. Text is '' where the page has none.
     Raises ValueError for bytes that are not HTML and for elements nested thousands deep."""
-    _refuse_binary(body)
-    start = _end_of_head(body)
-    source = with_formulas(decode(body, charset, start))
+    _refuse_binary(html)
+    start = _end_of_head(html)
+    source = with_formulas(decode(html, charset, start))
     if len(source) > _LARGE:
         _refuse_deep(source)
     words, sane = telling_words(source)
@@ -49,13 +49,13 @@ def extract(body: bytes, charset: str = '') -> Extracted:
         source = with_pandoc_formulas(source)
     if '\u3002' in source or '\uff0c' in source:
         source = _without_folds(source)
-    tex_scripts = not RENDERED.isdisjoint(words) and b'math/tex' in body
+    tex_scripts = not RENDERED.isdisjoint(words) and b'math/tex' in html
     tree = HTMLTree.parse(source)
     text = _text(tree, selectors(words, sane, tex_scripts))
     if len(text) < _SHORT and len(source) > 10 * _SHORT:
         lenient = _text(tree, LENIENT)
         text = lenient if len(lenient) > 3 * max(len(text), _SHORT) else text
-    return Extracted(text, _title(body, charset, start))
+    return Extracted(text, _title(html, charset, start))
 
 
 def _text(tree, skipped):
@@ -105,7 +105,7 @@ def _title(body, charset, start):
     except UnicodeDecodeError:  # the slice alone is too short to tell the charset from
         head = decode(body[:start or 1 << 16], charset)
         title = head[head.find('>', head.lower().find('<title')) + 1:].partition('<')[0]
-    return ' '.join(_UNPRINTABLE.sub('', html.unescape(title)).split())
+    return ' '.join(_UNPRINTABLE.sub('', unescape(title)).split())
 
 
 def _refuse_binary(body):
