@@ -1,5 +1,6 @@
-"""A real fastText on made texts: it separates them, the same bytes each time, with weights and languages as stated."""
+"""A real fastText on made texts: it separates them, its bytes are the same each time, languages weigh as stated."""
 import collections
+import dataclasses
 import random
 
 import pytest
@@ -74,7 +75,7 @@ def test_words_of_a_language_without_mathematics_are_left_out(train):
     words = set(classifier.load(str(path)).words)
     assert {'theorem', f'{features.MARK}formula', f'{features.MARK}is_theorem'} <= words
     assert not words & set(''.join(CHINESE))
-    path, learned = train(made, FastText(dim=8, buckets=500, min_updates=1000, min_count=1, min_language=9), name='b.bin')
+    path, learned = train(made, dataclasses.replace(SMALL, min_language=9), name='b.bin')
     assert learned['languages'] == ['en', 'zh']
     assert '群' in classifier.load(str(path)).words
 
@@ -103,7 +104,8 @@ def test_labels_weigh_the_same_in_each_language_and_in_all():
 
 
 def test_a_language_whose_words_do_not_count_is_not_balanced_within():
-    copies = classifier._copies(collections.Counter({(1, 'en'): 50, (0, 'en'): 50, (1, 'de'): 1, (0, 'de'): 49}), ['en'])
+    counts = collections.Counter({(1, 'en'): 50, (0, 'en'): 50, (1, 'de'): 1, (0, 'de'): 49})
+    copies = classifier._copies(counts, ['en'])
     assert copies[0, 'de'] == copies[0, 'en'] == 1
     assert copies[1, 'de'] == copies[1, 'en'] == pytest.approx(99 / 51)
 

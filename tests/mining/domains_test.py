@@ -91,7 +91,8 @@ def test_annotations_as_people_write_them(tmp_path, text):
 
 
 @pytest.mark.parametrize('line', ['b.org', 'b.org\t', 'b.org\t2', 'b.org\tyes', 'b.org 1', '\t'.join('abcdefgh')])
-@pytest.mark.parametrize('before', ['# judged\na.org\t1', '\t'.join(domains.COLUMNS) + '\na.org\t9\t1\ta.org\t9\t1\t.9\t1'])
+@pytest.mark.parametrize('before', [
+    '# judged\na.org\t1', '\t'.join(domains.COLUMNS) + '\na.org\t9\t1\ta.org\t9\t1\t.9\t1'])
 def test_a_wrong_line_is_refused_with_file_and_line(tmp_path, before, line):
     (tmp_path / 'a.tsv').write_text(f'{before}\n{line}\n')
     with pytest.raises(ValueError, match=r'a\.tsv line 3: .*a URL prefix, a tab and 0 or 1 were wanted') as error:

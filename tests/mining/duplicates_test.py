@@ -77,7 +77,8 @@ def test_of_one_url_the_newest_capture_stands(run, seed):
 @pytest.mark.parametrize('seed', range(5))
 def test_of_one_content_the_shortest_url_stands(run, seed):
     rows = [page('print', 'https://a.org/x/print', prose(1)), page('page', 'https://a.org/x', prose(1)),
-            page('mirror', 'https://mirror.example.org/x', prose(1, changes=1)), page('other', 'https://a.org/y', prose(2)),
+            page('mirror', 'https://mirror.example.org/x', prose(1, changes=1)),
+            page('other', 'https://a.org/y', prose(2)),
             page('half', 'https://a.org/z', prose(1)[:400] + prose(3)[:400])]
     left, by_url, by_content = run(rows, seed=seed)
     assert left == {'page', 'other', 'half'}
@@ -97,7 +98,8 @@ def test_who_stands_is_never_left_out_itself(run, seed):
     rows = [page('old mirror', 'https://mirror.org/x', prose(1), '2023-01-01T00:00:00Z'),
             page('mirror', 'http://mirror.org/x/', prose(1)), page('page', 'https://a.org', prose(1)),
             page('old page', 'http://a.org', prose(7), '2020-01-01T00:00:00Z'),
-            page('lone', 'https://c.org', prose(9)), page('old lone', 'https://c.org', prose(9), '2020-01-01T00:00:00Z')]
+            page('lone', 'https://c.org', prose(9)),
+            page('old lone', 'https://c.org', prose(9), '2020-01-01T00:00:00Z')]
     left, by_url, by_content = run(rows, seed=seed)
     assert left == {'page', 'lone'}
     assert by_url == {'old mirror': 'mirror', 'old page': 'page', 'old lone': 'lone'}

@@ -129,10 +129,11 @@ def test_time_does_not_grow_with_adversarial_texts(piece):
     ('設 $x$ 為實數，求證不等式成立。', 'zh'),
     ('三角形の面積を求めよ。ただし、$a=3$ とする。', 'ja'),
     ('모든 소수 $p$ 에 대하여 다음이 성립함을 증명하라.', 'ko'),
-    ('Sei $f: \\mathbb{R} \\to \\mathbb{R}$ eine stetige Funktion auf einem abgeschlossenen Intervall. Wir zeigen, '
-     'dass sie dort ihr Maximum $\\max f(x)$ annimmt. Nach Voraussetzung gibt es eine Folge $x_n$ mit dieser Eigenschaft, '
-     'und nach dem Satz von Bolzano und Weierstraß hat sie eine Teilfolge, die gegen einen Punkt $x$ konvergiert.', 'de'),
-    ('Das ist der Code, den wir gestern geschrieben haben:\n```\nfor the value of it return this and that\n```', 'de'),
+    ('Sei $f: \\mathbb{R} \\to \\mathbb{R}$ eine stetige Funktion auf einem abgeschlossenen Intervall. Wir '
+     'zeigen, dass sie dort ihr Maximum $\\max f(x)$ annimmt. Nach Voraussetzung gibt es eine Folge $x_n$ mit dieser '
+     'Eigenschaft, und nach dem Satz von Bolzano und Weierstraß hat sie eine Teilfolge, die gegen einen Punkt $x$ '
+     'konvergiert.', 'de'),
+    ('Das ist der Code, den wir gestern geschrieben haben:\n```\nfor the value of it return this\n```', 'de'),
     ('证明：' + '$\\text{where this is the sum of all the terms and that is the product}$ ' * 5 + '成立', 'zh')])
 def test_language_is_that_of_the_words_between_formulas_and_code(text, code):
     assert features.language(text) == code
