@@ -87,7 +87,8 @@ def test_copies_end_as_one_page_which_they_name(mined):
     lines = {line['record_id'][-13:-1]: line for line in rows(mined[0] / 'pages.jsonl')}
     standing = lines['000000000001']
     assert standing['kept'] and standing['url'] == 'http://math0.example/notes/0/'
-    for number, reason in ((1000, 'duplicate_url'), (1001, 'duplicate_url'), (1002, 'duplicate_url'), (1003, 'duplicate_content')):
+    for number, reason in ((1000, 'duplicate_url'), (1001, 'duplicate_url'), (1002, 'duplicate_url'),
+                           (1003, 'duplicate_content')):
         assert lines[f'{number:012d}']['reason'] == reason
         assert lines[f'{number:012d}']['duplicate_of'] == standing['record_id']
 
@@ -173,7 +174,8 @@ def test_page_that_takes_too_long_is_abandoned_alone(crawl, tmp_path):
     folder = tmp_path / 'crawl'
     small_crawl.write(folder)
     slow = small_crawl.html('<p>\\(x\\) and <b>more</b></p>' * 300_000)
-    (folder / 'slow-00000.warc.gz').write_bytes(small_crawl.gzip.compress(small_crawl.record('http://slow.example/', slow, 4000)))
+    slow_record = small_crawl.record('http://slow.example/', slow, 4000)
+    (folder / 'slow-00000.warc.gz').write_bytes(small_crawl.gzip.compress(slow_record))
     mine(folder, tmp_path / 'out', '--gin.WORKERS=1', '--gin.SECONDS_PER_PAGE=0.1', '--gin.ROUNDS=1')
     lines = rows(tmp_path / 'out' / 'pages.jsonl')
     assert [line['url'] for line in lines if line['reason'] == 'timeout'] == ['http://slow.example/']

@@ -10,7 +10,8 @@ VERBS = ('won', 'visited', 'bought', 'enjoyed', 'reported', 'painted', 'cooked',
 
 def math_page(number: int) -> str:
     draw = random.Random(number)
-    sentences = [f'Theorem {draw.randint(1, 99)}.{draw.randint(1, 99)}. Let \\(x_{{{draw.randint(1, 999)}}}\\) be an element of the '
+    sentences = [f'Theorem {draw.randint(1, 99)}.{draw.randint(1, 99)}. '
+                 f'Let \\(x_{{{draw.randint(1, 999)}}}\\) be an element of the '
                  f'{draw.choice(SUBJECTS)} \\(G_{{{draw.randint(1, 999)}}}\\); then \\(x^{{{draw.randint(2, 99)}}} = '
                  f'{draw.randint(1, 9999)}\\). The proof follows from the lemma about every {draw.choice(SUBJECTS)}.'
                  for _ in range(8)]
@@ -19,7 +20,8 @@ def math_page(number: int) -> str:
 
 def other_page(number: int) -> str:
     draw = random.Random(-number)
-    sentences = [f'On day {draw.randint(1, 999)} the {draw.choice(TOPICS)} fans {draw.choice(VERBS)} {draw.randint(2, 9999)} tickets, '
+    sentences = [f'On day {draw.randint(1, 999)} the {draw.choice(TOPICS)} fans {draw.choice(VERBS)} '
+                 f'{draw.randint(2, 9999)} tickets, '
                  f'and the {draw.choice(TOPICS)} club {draw.choice(VERBS)} a house near town {draw.randint(1, 9999)}.'
                  for _ in range(8)]
     return ''.join(f'<p>{sentence}</p>' for sentence in sentences)
@@ -29,7 +31,8 @@ def html(body: str) -> bytes:
     return f'<!DOCTYPE html><html><head><title>A page</title></head><body><article>{body}</article></body></html>'.encode()
 
 
-def record(url: str, body: bytes, number: int, date: str = '2024-01-01T00:00:00Z', status: str = '200 OK', length: int = 0) -> bytes:
+def record(url: str, body: bytes, number: int, date: str = '2024-01-01T00:00:00Z', status: str = '200 OK',
+           length: int = 0) -> bytes:
     """One response record, not compressed."""
     response = f'HTTP/1.1 {status}\r\nContent-Type: text/html\r\n\r\n'.encode() + body
     head = (f'WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nWARC-Date: {date}\r\n'
@@ -57,8 +60,10 @@ def write(folder, planted: str = '', sites: int = 8, pages: int = 12) -> None:
             if is_math and site < 4 and page % 2 == 0:
                 seeds.append({'url': url})
     copied = html(math_page(1))
-    extra = [('http://math0.example/notes/0/', '2023-01-01T00:00:00Z'), ('http://math0.example/notes/0/', '2022-01-01T00:00:00Z'),
-             ('http://math0.example/notes/0/index.html', '2021-01-01T00:00:00Z'), ('http://mirror.example/a/copy/of/it.html', '2021-01-01T00:00:00Z')]
+    extra = [('http://math0.example/notes/0/', '2023-01-01T00:00:00Z'),
+             ('http://math0.example/notes/0/', '2022-01-01T00:00:00Z'),
+             ('http://math0.example/notes/0/index.html', '2021-01-01T00:00:00Z'),
+             ('http://mirror.example/a/copy/of/it.html', '2021-01-01T00:00:00Z')]
     records += [record(url, copied, 1000 + index, date) for index, (url, date) in enumerate(extra)]
     for shard in range(3):
         with open(folder / f'crawl-{shard:05d}.warc.gz', 'wb') as file:
