@@ -28,6 +28,7 @@ MINING = [
     'apache-beam[dask,tfrecord]>=2.70',
     'fasttext-community>=0.11.9',
     'fastwarc>=0.16',
+    'fsspec>=2024.2',
     'resiliparse>=0.16',
     # Another version may compute other signatures, and so other duplicates.
     'rensa>=0.5,<0.6',

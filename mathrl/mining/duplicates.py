@@ -83,7 +83,7 @@ def _url_keys(texts: Stage, shard: int) -> Iterator[tuple[bytes, tuple]]:
 def _losers(key, members: Iterable[tuple]) -> Iterator[tuple[int, tuple]]:
     """(rank, record_id, shard, row) of one cluster -> (shard, (row, the lowest rank's record_id, shard, row)) of others."""
     del key
-    _, standing, shard, number = min(members)
+    _, standing, shard, number = dedup.keep_first(members)
     for _, _, other_shard, other_number in members:
         if (other_shard, other_number) != (shard, number):
             yield other_shard, (other_number, standing, shard, number)

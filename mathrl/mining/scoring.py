@@ -1,5 +1,4 @@
 """What each round does with one shard: its examples for the classifier, its scores, its share of the counts."""
-import functools
 import json
 from collections.abc import Iterable, Iterator
 
