@@ -23,8 +23,9 @@ _CLASSES = re.compile(r'class=["\']?([^"\'<>]*+)')
 _SURE = re.compile(r'cookie|gdpr|consent|comment-|breadcrumb|paginat|latex-|MathJax_Preview|newsletter|katex', re.I)
 _NOT_PAGE = ':not(:has(h1,main,article))'
 _BOX = ':not(:has(h1,main,article,p~p~p))'
-_ALWAYS = ['nav', 'svg', f'footer{_NOT_PAGE}',
-           *(f'{path}>header{_NOT_PAGE}' for path in ('body', 'body>div', 'body>div>div')), f'[role=navigation]{_BOX}', '#toc', '#respond',
+_OF_TAG = {'nav': ['nav'], 'svg': ['svg'], 'footer': [f'footer{_NOT_PAGE}'],
+           'header': [f'{path}>header{_NOT_PAGE}' for path in ('body', 'body>div', 'body>div>div')]}
+_ALWAYS = [f'[role=navigation]{_BOX}', '#toc', '#respond',
            *(f'#{name}{_BOX}' for name in ('header', 'footer', 'sidebar', 'nav', 'menu'))]
 RENDERED = frozenset(('MathJax', 'MathJax_SVG', 'MathJax_CHTML', 'mjx-chtml', 'MathJax_Display', 'MathJax_SVG_Display',
                       'MJXc-display'))
@@ -64,10 +65,11 @@ def _is_boilerplate(word):
     return bool(_SAFE.fullmatch(word) and (_LAST.fullmatch(word) or _FIRST.match(word)))
 
 
-def selectors(words: set[str], sane: bool = True, tex_scripts: bool = False) -> list[str]:
-    """CSS selectors of the elements to leave out of a page with these telling words.
+def selectors(words: set[str], sane: bool, tags: set[str], tex_scripts: bool) -> list[str]:
+    """CSS selectors of the elements to leave out of a page with these telling words, and with these of the tags nav, svg,
+    footer, header.
 
-    {'left-sidebar'} -> ['.left-sidebar:not(:has(h1,...))', 'nav', 'footer...', ...]. Not `sane`: thousands of elements have
+    {'left-sidebar'}, tags {'footer'} -> ['.left-sidebar:not(:has(h1,...))', 'footer...', ...]. Not `sane`: thousands of elements have
     such words and may lie in one another, where looking into each takes quadratic time; the name alone decides.
     `tex_scripts`: MathJax's scripts gave the formulas, so all of its rendering goes."""
     boxes = sorted(words - _FORMULA_WORDS)[:_MOST_SELECTORS]
@@ -76,4 +78,6 @@ def selectors(words: set[str], sane: bool = True, tex_scripts: bool = False) -> 
         chosen.append('.katex-html')
     if not RENDERED.isdisjoint(words):
         chosen += ['.' + w for w in sorted(RENDERED & words)] if tex_scripts else ['nobr', 'mjx-math', '.mjx-math']
+    for tag in sorted(tags):
+        chosen += _OF_TAG[tag]
     return chosen + _ALWAYS

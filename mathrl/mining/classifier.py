@@ -127,7 +127,9 @@ def load(path: str):
 
 
 def score(model, line: str) -> float:
-    """Probability that a line (features.line) is mathematics, to 6 decimals."""
+    """Probability that a line (features.line) is mathematics, to 6 decimals; 0 for an empty one."""
+    if not line:
+        return 0.0
     # model.predict would go through numpy; its C++ core is asked directly.
     for probability, label in model.f.predict(f'{line}\n', 2, 0.0, 'strict'):
         if label == MATH:

@@ -11,17 +11,17 @@ from resiliparse.parse.html import HTMLTree
 
 from mathrl.mining.boilerplate import LENIENT, RENDERED, selectors, telling_words
 from mathrl.mining.charset import decode
-from mathrl.mining.formulas import with_formulas, with_pandoc_formulas
+from mathrl.mining.formulas import with_formulas, with_pandoc_formulas, without_deep_lists
 from mathrl.mining.plain import plain_text
 
 _MAGIC = (b'%PDF-', b'\x89PNG', b'GIF8', b'\xff\xd8\xff', b'\x1f\x8b', b'PK\x03\x04', b'BZh',
           b'\x28\xb5\x2f\xfd', b'RIFF', b'\x7fELF')
-_CONTROLS = [bytes((b,)) for b in (*range(1, 9), *range(14, 27), *range(28, 32), 127)]
+_CONTROLS = bytes((*range(1, 9), *range(14, 27), *range(28, 32), 127))
 _UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]')
 _CJK = '\u3001-\u30ff\u3400-\u9fff\uff01-\uff60'
 _FOLD = re.compile(f'\n(?<=[{_CJK}]\n)[ \t]*+(?=[{_CJK}])')
 _SHORT = 200  # characters: less than that from a large source and the boilerplate rules are doubted
-_LARGE, _DEEPEST = 100_000, 3000  # characters; below that size no depth costs more than seconds
+_LARGE, _LARGE_LISTS, _DEEPEST = 100_000, 50_000, 3000  # characters; in smaller sources no depth costs more than seconds
 _UNNESTED = 'a|p|li|td|th|tr|dd|dt|br|hr|img|input|wbr|col|option|link|meta|source|area'
 _OPEN = re.compile(rf'<(/?)(?!(?:{_UNNESTED})\b)[a-zA-Z]', re.I)
 _TITLE = re.compile(rb'<title[^<>]*+>([^<]*+)', re.I)
@@ -41,7 +41,9 @@ def extract(html: bytes, charset: str = '') -> Extracted:
     Raises ValueError for bytes that are not HTML and for elements nested thousands deep."""
     _refuse_binary(html)
     start = _end_of_head(html)
-    source = with_formulas(decode(html, charset, start))
+    source, tags = with_formulas(decode(html, charset, start))
+    if len(source) > _LARGE_LISTS:
+        source = without_deep_lists(source)
     if len(source) > _LARGE:
         _refuse_deep(source)
     words, sane = telling_words(source)
@@ -51,7 +53,7 @@ def extract(html: bytes, charset: str = '') -> Extracted:
         source = _without_folds(source)
     tex_scripts = not RENDERED.isdisjoint(words) and b'math/tex' in html
     tree = HTMLTree.parse(source)
-    text = _text(tree, selectors(words, sane, tex_scripts))
+    text = _text(tree, selectors(words, sane, tags, tex_scripts))
     if len(text) < _SHORT and len(source) > 10 * _SHORT:
         lenient = _text(tree, LENIENT)
         text = lenient if len(lenient) > 3 * max(len(text), _SHORT) else text
@@ -110,5 +112,5 @@ def _title(body, charset, start):
 
 def _refuse_binary(body):
     head = body[:1024]
-    if head.startswith(_MAGIC) or sum(map(head.count, _CONTROLS)) * 10 > len(head):
+    if head.startswith(_MAGIC) or (len(head) - len(head.translate(None, _CONTROLS))) * 10 > len(head):
         raise ValueError('binary, not HTML')

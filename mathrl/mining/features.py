@@ -12,7 +12,7 @@ from mathrl.mining.glossary import CONCEPT_OF_STRING, CONCEPT_OF_WORD, EAST_ASIA
 
 MARK = '\ue000'            # opens every token that is no word; it cannot stand in a text (private use)
 MAX_CHARACTERS = 20_000    # what comes later in a page is not looked at
-MAX_TOKENS = 600
+MAX_TOKENS, HEAD_TOKENS = 400, 240   # of a page, and of its first half if it is long
 COMMANDS_PER_FORMULA = 6
 LEAST_SUMMARIES = 4        # of a short page, whose few words say little
 TOKENS_PER_SUMMARY = 12    # how often the densities are repeated: fastText averages over tokens
@@ -24,7 +24,7 @@ _FORMULA = re.compile(
     r'|\\begin\{([a-z]{3,12}\*?)\}.{1,2000}?\\end\{\1\}'
     r'|\$(?<![\\$\w]\$)(?=[^\s$])[^$\n]{1,300}+(?<=[^\s\\])\$(?![\d$])', re.DOTALL)
 _COMMAND = re.compile(r'[\\=<>+^_](?:(?<=\\)[a-zA-Z]{2,}|(?<!\\))')
-_TOKEN = re.compile(rf'[a-z]+[^\W\d_]*|[{EAST_ASIAN}]|\d+|{MARK}\w+|[^\W\d_]+')
+_TOKEN = re.compile(rf'[a-z]+[^\W\d_]*|[{EAST_ASIAN}]|\d+|[^\W\d_]+')
 _TYPOGRAPHY = '\u2019\u201c\u201d\u2013\u2014\u2018\u2026\xa0\u2022\xb7'   # often all of an English text that is not ASCII
 _ASCII = {code: '0' if chr(code).isdigit() else chr(code) if chr(code).isalpha() else ' ' for code in range(128)}
 _DIGITS = re.compile('0+')
@@ -32,7 +32,6 @@ _SPACE = re.compile(r'\s')
 _EAST_ASIAN, _KANA, _HANGUL = (
     re.compile(f'[{script}][{script}]*+') for script in (EAST_ASIAN, '\u3040-\u30ff', '\uac00-\ud7af'))   # runs of them
 _SYMBOLS = {'=': 'eq', '<': 'lt', '>': 'gt', '+': 'plus', '^': 'sup', '_': 'sub'}
-_NUMBER = '0'
 _CODE_MARK = f'{MARK}code'
 _MARKS = {_CODE_MARK: _CODE_MARK} | {word: f'{MARK}is_{concept}' for word, concept in CONCEPT_OF_WORD.items()}
 
@@ -50,7 +49,7 @@ def language(text: str) -> str:
 
     '设 $x$ 是实数' -> 'zh'; by script for Chinese, Japanese and Korean, else as Resiliparse's n-grams say.
     """
-    text = _FORMULA.sub(' ', _without_code(text[:4 * 2000], ' '))[:2000]
+    text = _FORMULA.sub(' ', _without_code(text[:2 * 2000], ' '))[:2000]
     if not any(map(str.isalpha, text)):
         return 'unknown'
     east_asian = 0 if text.isascii() else _count(_EAST_ASIAN, text)
@@ -82,21 +81,10 @@ def tokens(text: str) -> tuple[list[str], list[str]]:
     'Let $x^2 = 4$.' -> (['let'], ['\\ue000formula', '\\ue000sup', '\\ue000eq', '\\ue000is_suppose', densities...])
     """
     text = _without_code(text[:MAX_CHARACTERS].replace(MARK, ' '), f' {_CODE_MARK} ')
-    words, marks, formulas, concepts, room, end = [], [], 0, 0, MAX_TOKENS, 0
-    for formula in _FORMULA.finditer(text):
-        found = _between(text, end, formula.start(), room)
-        concepts += _sort(found, words, marks)
-        room -= len(found)
-        if room <= 0:
-            break
-        found, end = _formula_marks(formula[0])[:room], formula.end()
-        marks += found
-        formulas += 1
-        room -= len(found)
-    else:
-        found = _between(text, end, len(text), room)
-        concepts += _sort(found, words, marks)
-        room -= len(found)
+    words, marks, formulas, concepts, taken = [], [], 0, 0, 0
+    for part, most in _parts(text):
+        formulas_here, concepts_here, taken_here = _read(part, most - taken, words, marks)
+        formulas, concepts, taken = formulas + formulas_here, concepts + concepts_here, taken + taken_here
     length = len(words)
     if not text.isascii() and _EAST_ASIAN.search(text):
         spelled = _FORMULA.sub(lambda match: f' {" ".join(_formula_marks(match[0]))} ', text)
@@ -105,7 +93,34 @@ def tokens(text: str) -> tuple[list[str], list[str]]:
         concepts += len(strings)
         length = sum(1 for word in words if word > '\u3040') // 2 + sum(1 for word in words if word <= '\u3040')
     summary = [f'{MARK}formulas{_density(formulas, length)}', f'{MARK}concepts{_density(concepts, length)}']
-    return words, marks + summary * max(LEAST_SUMMARIES, (MAX_TOKENS - room) // TOKENS_PER_SUMMARY)
+    return words, marks + summary * max(LEAST_SUMMARIES, taken // TOKENS_PER_SUMMARY)
+
+
+def _parts(text: str) -> list[tuple[str, int]]:
+    """A text, or the halves of a longer one: a page may come to its mathematics late. With each, how many tokens may
+    have been taken after it."""
+    half = _SPACE.search(text, len(text) // 2) if len(text) > 4 * MAX_TOKENS else None
+    return [(text[:half.start()], HEAD_TOKENS), (text[half.start():], MAX_TOKENS)] if half else [(text, MAX_TOKENS)]
+
+
+def _read(text: str, room: int, words: list[str], marks: list[str]) -> tuple[int, int, int]:
+    """Appends the first `room` tokens of a text to words and marks; returns (formulas, concepts, tokens) among them."""
+    formulas, concepts, left, end = 0, 0, room, 0
+    for formula in _FORMULA.finditer(text):
+        found = _between(text, end, formula.start(), left)
+        concepts += _sort(found, words, marks)
+        left -= len(found)
+        if left <= 0:
+            break
+        found, end = _formula_marks(formula[0])[:left], formula.end()
+        marks += found
+        formulas += 1
+        left -= len(found)
+    else:
+        found = _between(text, end, len(text), left)
+        concepts += _sort(found, words, marks)
+        left -= len(found)
+    return formulas, concepts, room - left
 
 
 def _between(text: str, start: int, end: int, room: int) -> list[str]:
@@ -120,12 +135,21 @@ def _between(text: str, start: int, end: int, room: int) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    """All tokens of a lower-case text."""
+    """All tokens of a lower-case text, numbers as 0."""
+    first, *rest = text.split(_CODE_MARK) if _CODE_MARK in text else (text,)
+    found = _words(first)
+    for part in rest:
+        found.append(_CODE_MARK)
+        found += _words(part)
+    return found
+
+
+def _words(text: str) -> list[str]:
     if not text.isascii():
         for character in _TYPOGRAPHY:
             text = text.replace(character, ' ')
         if not text.isascii():
-            return _TOKEN.findall(text)
+            return ['0' if token[0].isdigit() else token for token in _TOKEN.findall(text)]
     text = text.translate(_ASCII)   # as the pattern does it, in a third of the time
     return (_DIGITS.sub(' 0 ', text) if '0' in text else text).split()
 
@@ -136,11 +160,13 @@ def _sort(found: list[str], words: list[str], marks: list[str]) -> int:
     marks += filter(None, map(_MARKS.get, found))
     if blocks:
         found = [token for token in found if token != _CODE_MARK]
-    words += [_NUMBER if token[0].isdigit() else token for token in found]
+    words += found
     return len(marks) - before - blocks
 
 
 def line(text: str, with_words: bool = True) -> str:
-    """The line for fastText."""
+    """The line for fastText; '' where words do not count and nothing else is there."""
     words, marks = tokens(text)
+    if not with_words and len(set(marks)) == 2:   # the densities, both none
+        return ''
     return ' '.join(words + marks if with_words else marks)

@@ -11,13 +11,13 @@ from mathrl.mining.mathml import mathml_to_latex
 # Stands for a line break through the parser, which would fold it and let a TeX comment swallow the rest.
 NEWLINE = '\ufdd4'
 # Plain alternatives with both cases spelt out: twice as fast here as classes, groups or IGNORECASE.
-_SPECIAL = re.compile(r'<(script|img|math|nav|svg|style|ul|ol|/ul|/ol|SCRIPT|IMG|UL|OL|Ul|uL|Ol|oL|/UL|/OL)(?=[\s/>])')
-_DEEPEST_LIST = 50  # the parser indents its output: lists 10,000 deep in one another are 100 MB of it
+_SPECIAL = re.compile(r'<(script|img|math|nav|svg|style|header|footer|SCRIPT|IMG)(?=[\s/>])')
+# The parser indents its output: lists 10,000 deep in one another are 100 MB of it.
+_LIST = re.compile(r'<(ul|ol|/ul|/ol|UL|OL|Ul|uL|Ol|oL|/UL|/OL)(?=[\s/>])')
+_DEEPEST_LIST = 50
 _REST = re.compile(r'([^<>"\']*+(?:(?:"[^"]*+"|\'[^\']*+\')[^<>"\']*+)*+)>')
 _UNQUOTED_REST = re.compile(r'([^<>]*+)>')
 _MATH = re.compile(r'<math(?=[\s>])')
-# A control space, or a `\\` that Markdown has halved: either way the line break is part of the formula.
-_LINE_END = re.compile(r'\\\n')
 _PREFIXED = re.compile(r'(</?)(?:m|mml|math):(?=[a-z])')
 _HINTS = ('tex', 'TeX', 'math', 'equation', 'ee_img', 'cht=tx', '.cgi?', '\\', '"$', "'$")
 _LONGEST_IMAGE = 4000  # characters of attributes; beyond, the picture itself stands in its address
@@ -34,27 +34,34 @@ _DELIMITED = re.compile(r'\$|\\\(|\\\[')
 _WRAPPERS = re.compile(r'\A\s*%?\s*<!\[CDATA\[|%?\s*\]\]>\s*\Z')
 
 
-def with_formulas(source: str) -> str:
-    """HTML source with every such formula as escaped text, once, where it stood.
+def with_formulas(source: str) -> tuple[str, set[str]]:
+    """(HTML source with every such formula as escaped text, once, where it stood; which of nav, svg, header, footer it holds).
 
-    Other scripts, images, menus and drawings go, lists 50 deep are flattened. 'so <script type="math/tex">a<b</script>' -> 'so $a&lt;b$'."""
-    out, done, at, depth, unclosed = [], 0, 0, 0, set()
+    Other scripts, images, menus and drawings go. 'so <script type="math/tex">a<b</script>' ->
+    ('so $a&lt;b$', set())."""
+    out, done, at, left = [], 0, 0, set()
     while found := _SPECIAL.search(source, at):
         start, at = found.span()
-        write = _WRITERS.get(found.group(1).lower())
-        if write:
-            new, end = write(source, start, at, unclosed)
-        else:
-            closing = source[start + 1] == '/'
-            new, end = '', source.find('>', at) + 1 if depth - closing >= _DEEPEST_LIST else 0
-            depth = max(0, depth - 1) if closing else depth + 1
+        new, end = _WRITERS[found.group(1).lower()](source, start, at, left)
         if end:
             out += source[done:start], new
             done = at = end
     source = ''.join([*out, source[done:]]) if done else source
-    if '\\' in source and _LINE_END.search(source):
+    if '\\\n' in source:   # a control space, or a `\\\\` that Markdown has halved: either way the break is part of the formula
         source = source.replace('\\\n', f'\\{NEWLINE}')
-    return source
+    return source, left & {'nav', 'svg', 'header', 'footer'}
+
+
+def without_deep_lists(source: str) -> str:
+    """HTML source with lists flattened from 50 deep in one another on."""
+    out, done, depth = [], 0, 0
+    for found in _LIST.finditer(source):
+        closing = source[found.start() + 1] == '/'
+        if depth - closing >= _DEEPEST_LIST:
+            out.append(source[done:found.start()])
+            done = source.find('>', found.end()) + 1 or len(source)
+        depth = max(0, depth - 1) if closing else depth + 1
+    return ''.join([*out, source[done:]]) if done else source
 
 
 def with_pandoc_formulas(source: str) -> str:
@@ -75,7 +82,7 @@ def _escaped(tex, display):
     return f'<br>{text}<br>' if display else text
 
 
-def _script(source, start, at, unclosed):
+def _script(source, start, at, left):
     """A script ends at the first `</script`, whatever it holds, as in a browser."""
     close = source.find('</script', at)
     if close < 0:
@@ -91,19 +98,19 @@ def _script(source, start, at, unclosed):
     return '', end
 
 
-def _attributes_at(source, at, unclosed):
+def _attributes_at(source, at, left):
     """The rest of a tag. After one that never ends, quotes count for nothing: else each tag could be read to the end."""
-    rest = (_UNQUOTED_REST if 'quote' in unclosed else _REST).match(source, at)
+    rest = (_UNQUOTED_REST if 'quote' in left else _REST).match(source, at)
     if not rest:
-        unclosed.add('quote')
+        left.add('quote')
     return rest
 
 
-def _math(source, start, at, unclosed):
-    opening = _attributes_at(source, at, unclosed)
-    close = source.find('</math', opening.end()) if opening and 'math' not in unclosed else -1
+def _math(source, start, at, left):
+    opening = _attributes_at(source, at, left)
+    close = source.find('</math', opening.end()) if opening and 'math' not in left else -1
     if close < 0:
-        unclosed.update(['math'] if opening else [])
+        left.update(['math'] if opening else [])
         return '', 0
     before = source[max(0, start - 160):start].rpartition('</math')[2]
     display = bool(re.search(r'display\s*=\s*["\']block|mode\s*=\s*["\']display', opening.group(1))
@@ -129,19 +136,19 @@ def _dropped(name):
     """Menus, drawings and style sheets are a quarter of the bytes: out before the parse, where they are closed."""
     tag = re.compile(rf'<(/?){name}(?=[\s/>])')
 
-    def write(source, start, at, unclosed):
-        depth = 0 if name in unclosed else 1
+    def write(source, start, at, left):
+        depth = 0 if name in left else 1
         for found in tag.finditer(source, at) if depth else ():
             depth += -1 if found.group(1) else 1
             if not depth:
                 return '', source.find('>', found.end()) + 1 or len(source)
-        unclosed.add(name)
+        left.add(name)
         return '', 0
     return write
 
 
-def _image(source, start, at, unclosed):
-    tag = _attributes_at(source, at, unclosed)
+def _image(source, start, at, left):
+    tag = _attributes_at(source, at, left)
     if not tag:
         return '', 0
     attributes = tag.group(1)
@@ -180,4 +187,13 @@ def _pandoc(match):
     return opening + (f'$${tex}$$' if kind == 'display' else f'${tex.strip()}$')
 
 
-_WRITERS = {'script': _script, 'img': _image, 'math': _math, **{name: _dropped(name) for name in ('nav', 'svg', 'style')}}
+def _kept(name):
+    """What the caller is told of, and which stays."""
+    def write(source, start, at, left):
+        left.add(name)
+        return '', 0
+    return write
+
+
+_WRITERS = {'script': _script, 'img': _image, 'math': _math, **{name: _dropped(name) for name in ('nav', 'svg', 'style')},
+            **{name: _kept(name) for name in ('header', 'footer')}}

@@ -3,7 +3,7 @@ import re
 
 from mathrl.mining.formulas import NEWLINE
 
-_LINK = re.compile(r'<a href="[^"]++">[^<]*+(?:</a>|$)')
+_LINK_OR_TAG = re.compile(r'<(?:a href="[^"]++">[^<]*+(?:</a>|$)|[^<>]*+>)')
 _TAG = re.compile(r'<[^<>]*+>')
 _ITEM = re.compile(r'<li>\s*+(?:<p>)?')
 _LIST = re.compile(r'<li>\s*+(?:<p>)?|</?[ou]l>')
@@ -67,7 +67,7 @@ def _is_menu(line):
         return False
     if line.startswith('<h') or '$' in line or '\\(' in line:
         return False
-    return len(_TAG.sub('', _LINK.sub('', line)).strip()) < 12 and len(_TAG.sub('', line)) < 200
+    return len(_LINK_OR_TAG.sub('', line).strip()) < 12 and len(_TAG.sub('', line)) < 200
 
 
 def _unescaped(text):

@@ -142,3 +142,23 @@ def test_language_is_that_of_the_words_between_formulas_and_code(text, code):
 @pytest.mark.parametrize('text', ['', '$$x^2$$', '1 + 1 = 2', '```\nfor the value\n```', '\n\n'])
 def test_a_text_without_words_has_no_language(text):
     assert features.language(text) == 'unknown'
+
+
+def test_numbers_and_letters_are_apart():
+    assert features.tokens('The 2nd of 1000 a1b ٣٤')[0] == ['the', '0', 'nd', 'of', '0', 'a', '0', 'b', '0']
+
+
+def test_the_second_half_of_a_long_page_is_looked_at():
+    words, marks = features.tokens('plain ' * 1000 + 'Let $x^2 = 4$. ' + 'later ' * 995)
+    assert len(words) < features.MAX_TOKENS and words.count('plain') < features.HEAD_TOKENS + 10
+    assert 'let' in words and f'{features.MARK}formula' in marks
+
+
+def test_a_word_or_a_short_page_is_never_cut():
+    assert features.tokens('abcdefgh ' * 20)[0] == ['abcdefgh'] * 20
+    assert set(features.tokens('abcdefgh ' * 900)[0]) == {'abcdefgh'}
+
+
+def test_a_page_of_unknown_words_and_no_marks_says_nothing():
+    assert features.line('Wer rutscht als nächstes aus?', with_words=False) == ''
+    assert features.line('Wer rutscht?') and features.line('Wer $x$?', with_words=False)
