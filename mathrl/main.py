@@ -5,6 +5,7 @@ Nothing heavy is imported before it is needed: --help answers without jax, Tenso
 """
 
 import argparse
+import ast
 import ctypes
 import difflib
 import importlib.util
@@ -42,7 +43,8 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument('--gin_file', action='append', default=[], metavar='FILE',
                         help='a gin file, found from here or from the repository root; later files win')
     parser.add_argument('--workdir', metavar='DIR',
-                        help='where results go: a folder, made if absent, or gs://...')
+                        help='where results go: a folder, made if absent, or gs://...; may be left out where '
+                             '--gin.OUTPUT names a file, and is then the folder FILE.run')
     parser.add_argument('--dry_run', action='store_true',
                         help='print the resolved configuration and what would run; compute and write nothing')
     parser.add_argument('--beam_options', metavar='OPTIONS',
@@ -68,6 +70,7 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         parser.error(f"there is no flag '{unknown[0]}'{f'; did you mean {close[0]}' if close else ''}")
     if not flags.gin_file:
         parser.error('--gin_file is missing: name a run file, such as --gin_file=gin/runs/rl.gin')
+    flags.workdir = flags.workdir or beside_output(overrides)
     if not flags.workdir:
         parser.error('--workdir is missing: name the folder that results go to, such as --workdir=runs/first')
     by_address = [flags.coordinator_address, flags.num_processes, flags.process_id]
@@ -75,6 +78,16 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         parser.error('--coordinator_address, --num_processes and --process_id go together; '
                      '--distributed finds all three')
     return flags, overrides
+
+
+def beside_output(overrides: list[str]) -> str:
+    """The folder of a run whose results are one file: ['OUTPUT="a/b.jsonl"'] -> 'a/b.jsonl.run'; '' for no such file."""
+    named = [value for name, _, value in (one.partition('=') for one in overrides) if name.strip() == 'OUTPUT']
+    try:
+        output = ast.literal_eval(named[-1].strip()) if named else ''
+    except (ValueError, SyntaxError):   # which reading the configuration will tell
+        return ''
+    return f'{output}.run' if output and isinstance(output, str) else ''
 
 
 def check_gin() -> None:

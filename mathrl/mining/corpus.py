@@ -148,7 +148,7 @@ def summarize(crawl: Crawl, rounds: Sequence[Round], stage: Stage) -> dict:
         'prefixes': last['prefixes'],
         'near_threshold': {side: [_sample(crawl, page) for page in found] for side, found in last['near'].items()},
         'contaminated': contaminated[:CONTAMINATED_SHOWN],
-        'duplicates': {'url': reasons[DUPLICATE_URL], 'content': reasons[DUPLICATE_CONTENT], 'largest': []}}
+        'duplicates': {'url': reasons[DUPLICATE_URL], 'content': reasons[DUPLICATE_CONTENT]}}
 
 
 def _by(parts: collections.Counter, kind: str) -> dict:

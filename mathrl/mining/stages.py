@@ -15,7 +15,7 @@ from typing import Any
 import zstandard
 from etils import epath
 
-FORMAT = 1   # raised when what a stage writes changes its meaning
+FORMAT = 2   # raised when what a stage writes changes its meaning
 
 
 @dataclasses.dataclass(frozen=True)

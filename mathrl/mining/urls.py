@@ -73,19 +73,6 @@ def prefixes(url: str, depth: int = 3) -> list[str]:
     return ['/'.join(names[:i + 1]) for i in range(len(names))]
 
 
-def has_prefix(url: str, prefix: str) -> bool:
-    """Whether `url` is `prefix` or lies below it: 'x.org/a/b' under 'x.org/a', 'x.org/ab' not. Not by query.
-
-    Either may have a scheme and a last slash, as a person writes them. The host must be the same: 'x.org' has no
-    'blog.x.org' below it.
-    """
-    page, top = _split(url), _split(prefix)
-    if page is None or top is None:
-        return False
-    page, top = ([parts.host + parts.port, *parts.segments] for parts in (page, top))
-    return page[:len(top)] == top
-
-
 def _split(url: str) -> _Parts | None:
     match = _URL.fullmatch(re.sub(r'[\t\r\n]', '', url.strip().strip('<>').strip()))
     authority = _AUTHORITY.fullmatch(match['host'])

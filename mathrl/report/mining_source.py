@@ -24,7 +24,7 @@ SECTIONS = {
                   'by': str}],
     'near_threshold': {'kept': _SAMPLES, 'rejected': _SAMPLES},
     'contaminated': [{'url': str, 'record_id': str, 'benchmark': str, 'ngram': str, 'excerpt': str}],
-    'duplicates': {'url': NUMBER, 'content': NUMBER, 'largest': [{'url': str, 'count': NUMBER}]},
+    'duplicates': {'url': NUMBER, 'content': NUMBER},
     'stages': [{'name': str, 'seconds': NUMBER, 'items': NUMBER}],
 }
 

@@ -159,15 +159,11 @@ def prefixes(rows: Sequence[dict]) -> str:
 
 
 def duplicates(found: dict) -> str:
-    if not found or not (found.get('url') or found.get('content') or found.get('largest')):
+    if not found or not (found.get('url') or found.get('content')):
         return ''
-    text = (f'<p class="note"><b>{count(found.get("url", 0))}</b> pages had an address read before, '
+    return (f'<p class="note"><b>{count(found.get("url", 0))}</b> pages had an address read before, '
             f'<b>{count(found.get("content", 0))}</b> had nearly the text of another page. Of each group one page '
             'stays.</p>')
-    most = max([row['count'] for row in found.get('largest') or []], default=1)
-    rows = [_row([_breakable(row['url']) + _share_bar(row['count'], most)], [count(row['count'])])
-            for row in found.get('largest') or []]
-    return text + (_folded('', ['largest groups, by the page that stays'], ['pages'], rows) if rows else '')
 
 
 def stages(rows: Sequence[dict]) -> str:

@@ -159,7 +159,7 @@ def test_the_account_sums_to_all_pages(written):
         assert sum(part['pages'] for part in parts.values()) == 3
         assert sum(part['tokens'] for part in parts.values()) == found['tokens']
     assert found['by_language']['zh'] == {'pages': 1, 'tokens': pages.token_count('定理 ' * 9)}
-    assert found['duplicates'] == {'url': 1, 'content': 2, 'largest': []}
+    assert found['duplicates'] == {'url': 1, 'content': 2}
     assert [row['domain'] for row in found['domains']] == ['m.org', 'b.org']
     assert found['near_threshold'] == {'kept': [
         {'url': 'https://b.org/1', 'score': .9, 'language': 'zh', 'text': '定理 ' * 9}], 'rejected': []}

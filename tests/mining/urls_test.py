@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mathrl.mining.urls import domain, has_prefix, normalize, prefixes
+from mathrl.mining.urls import domain, normalize, prefixes
 
 ONE_PAGE = [
     'http://example.org/a/B', 'HTTPS://EXAMPLE.org/a/B', 'http://www.example.org/a/B/', 'example.org/a/B',
@@ -52,7 +52,7 @@ def test_keys_are_written_one_way(url, key):
 @pytest.mark.parametrize('text', GARBAGE)
 def test_garbage_comes_back_stripped(text):
     assert normalize(f' {text} ') == text.strip()
-    assert domain(text) == '' and prefixes(text) == [] and not has_prefix(text, 'x.org')
+    assert domain(text) == '' and prefixes(text) == []
 
 
 def test_any_text_has_a_key_that_is_its_own_key():
@@ -76,13 +76,6 @@ def test_prefixes_are_the_folders_above_a_page():
     assert prefixes('https://mathoverflow.net/questions/12/index.html') == above
     assert prefixes('https://mathoverflow.net/questions/12') == above[:2]
     assert prefixes('https://mathoverflow.net/questions/12/groups', depth=2) == above[:2]
-
-
-def test_prefixes_end_on_segment_borders():
-    above = ('x.org', 'http://x.org/', 'x.org/a/', 'x.org/a/b')
-    assert all(has_prefix('https://www.x.org/a/b?q=1', prefix) for prefix in above)
-    others = ('x.org/a', 'x.org/ab/c', 'blog.x.org', 'rg/ab', '')
-    assert not any(has_prefix('https://x.org/ab', prefix) for prefix in others)
 
 
 def test_crawled_variants_share_the_key_of_their_page_and_no_other(shared):

@@ -46,7 +46,7 @@ def example(extra=''):
         'near_threshold': {'kept': [page | {'score': 0.6512}], 'rejected': [page | {'score': 0.6489}]},
         'contaminated': [{'url': f'http://c.example/{extra}', 'record_id': f'<urn:uuid:7>{extra}',
                           'benchmark': f'gsm8k{extra}', 'ngram': 'clips to 48 of', 'excerpt': f'clips to 48 of {extra}'}],
-        'duplicates': {'url': 90, 'content': 33, 'largest': [{'url': f'http://d.example/{extra}', 'count': 12}]},
+        'duplicates': {'url': 90, 'content': 33},
         'stages': [{'name': f'extract{extra}', 'seconds': 31.0, 'items': 3485}, {'name': 'write', 'seconds': 0,
                                                                                 'items': 1217}],
         'config': f'ROUNDS = 2 # {extra}'}
@@ -98,7 +98,7 @@ def test_every_text_of_the_summary_is_shown_with_its_line_breaks():
     text = ''.join(tree(mining_page.render(example('~zz'))).find('body').itertext())
     for wanted in ('定理：\n  $x^2$ ~zz', 'truncated gzip~zz', 'zh~zz', 'CC-MAIN~zz', '95 % of the seeds~zz',
                    '98 % were already collected~zz', 'proofs.example~zz', 'mathoverflow.net/questions~zz', 'a person',
-                   'rule~zz', 'http://a.example/~zz', '<urn:uuid:7>~zz', 'gsm8k~zz', 'http://d.example/~zz',
+                   'rule~zz', 'http://a.example/~zz', '<urn:uuid:7>~zz', 'gsm8k~zz',
                    'extract~zz', 'ROUNDS = 2 # ~zz', 'odd~zz'):
         assert wanted in text, wanted
 
@@ -130,7 +130,7 @@ def test_headings_and_links_to_them():
 def test_empty_part_leaves_no_heading(key, heading, absent):
     summary = example()
     summary[key] = {'near_threshold': {'kept': [], 'rejected': []},
-                    'duplicates': {'url': 0, 'content': 0, 'largest': []}}.get(key, type(summary[key])())
+                    'duplicates': {'url': 0, 'content': 0}}.get(key, type(summary[key])())
     if absent:
         del summary[key]
     headings = [found.text for found in tree(mining_page.render(summary)).iter('h2')]
