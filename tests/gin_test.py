@@ -21,6 +21,7 @@ VALUES = {
     'STAGES': '[("rl", "gin/runs/rl.gin")]',
     'WARCS': '["crawl.warc.gz"]',
     'SEEDS': '"seeds.jsonl"',
+    'INPUT': '"outputs.jsonl"',
     'BENCHMARKS': '["gsm8k.jsonl"]',
 }
 RL_MACROS = {'PROBLEMS', 'MODEL', 'STEPS', 'SEED', 'LEARNING_RATE', 'KL_COEF', 'GROUP_SIZE', 'QUESTIONS',

@@ -1,8 +1,9 @@
 """Scores of a set of answered problems: accuracy, maj@k, pass@k, bootstrap intervals. NumPy alone.
 
-A record is a dict as in samples.jsonl: {"language": "en", "greedy": {...} or None, "outputs": [{...}, ...]},
-where an answer is {"extracted": "12" (None or '' where nothing was found), "correct": True, "length": 31
-(tokens), "truncated": False}; other keys are left alone.
+A record is a dict as in samples.jsonl: {"language": "en", "greedy": {...} or None, "outputs": [{...}, ...]} and
+maybe "benchmark" and "level" ('' for none). An answer is {"extracted": "12" (None or '' where nothing was found),
+"correct": True, "length": 31 (tokens), "truncated": False} and maybe "vote", a text that equal answers share ("12" and
+"12.0"). Other keys are left alone.
 """
 
 import collections
@@ -19,7 +20,8 @@ def maj_at_k(answers: Sequence[str | None], correct: Sequence[bool], k: int) -> 
 
       maj_at_k(['4', '5', '4'], [True, False, True], 3) -> 1.0;  maj_at_k(['4', '5'], [True, False], 2) -> 0.5
 
-    Answers are equal if their strings are. None and '' do not vote; where nobody votes the score is 0.
+    Answers are equal if their strings are. None and '' do not vote; where nobody votes the score is 0. Over all
+    k-subsets of n samples the mean would have the same expectation and less variance; with k = n there is one subset.
     """
     _check_k(k, len(answers))
     votes = collections.defaultdict(list)
@@ -71,7 +73,7 @@ def problem_scores(records: Sequence[Record], k: int) -> dict[str, np.ndarray]:
         scores['greedy'] = [float(record['greedy']['correct']) for record in records]
     if outputs[0]:
         rights = [[bool(output['correct']) for output in each] for each in outputs]
-        answers = [[output['extracted'] for output in each] for each in outputs]
+        answers = [[_vote(output) for output in each] for each in outputs]
         scores[f'maj@{k}'] = [maj_at_k(answer, right, k) for answer, right in zip(answers, rights)]
         scores[f'pass@{k}'] = [pass_at_k(len(right), sum(right), k) for right in rights]
     return {name: np.asarray(values, np.float64) for name, values in scores.items()}
@@ -79,7 +81,7 @@ def problem_scores(records: Sequence[Record], k: int) -> dict[str, np.ndarray]:
 
 def summarize(records: Sequence[Record], *, model: str, temperature: float, k: int | None = None,
               seed: int = 0) -> dict[str, Any]:
-    """The content of scores.json.
+    """The content of scores.json: all scores over all records, by_language, and by_benchmark with its by_level.
 
     k: of maj@k and pass@k (default: the number of outputs a problem). Every record has the same number of
     outputs, maybe 0, and either all or none have a greedy answer; scores without their data are left out.
@@ -87,26 +89,39 @@ def summarize(records: Sequence[Record], *, model: str, temperature: float, k: i
     """
     samples = _check_records(records)
     k = samples if k is None else k
-    by_language = collections.defaultdict(list)
+    scores = {'model': str(model), 'samples': samples, 'temperature': float(temperature), **_group(records, k, seed)}
+    languages = sorted(_by(records, 'language').items())
+    scores['by_language'] = {language: _group(group, k, seed) for language, group in languages}
+    scores['by_benchmark'] = {}
+    for benchmark, group in _by(records, 'benchmark').items():
+        levels = {level: _group(part, k, seed) for level, part in sorted(_by(group, 'level').items())}
+        scores['by_benchmark'][benchmark] = _group(group, k, seed) | ({'by_level': levels} if levels else {})
+    return scores
+
+
+def _vote(output: Mapping[str, Any]) -> str | None:
+    """What it votes for: its class of equal answers where it has one, else the answer's own string."""
+    return output.get('vote') or output['extracted']
+
+
+def _by(records: Sequence[Record], field: str) -> dict[str, list[Record]]:
+    """Records by what they have in a field, in the order of the first; those that have nothing there are left out."""
+    groups = collections.defaultdict(list)
     for record in records:
-        by_language[record['language']].append(record)
-    answers = [answer for record in records for answer in (record['outputs'] or [record['greedy']])]
-    return {
-        'model': str(model), 'questions': len(records), 'samples': samples, 'temperature': float(temperature),
-        **_means(records, k, seed),
-        'by_language': {language: {'questions': len(group), **_means(group, k, seed)}
-                        for language, group in sorted(by_language.items())},
-        'mean_length': float(np.mean([answer['length'] for answer in answers])),
-        'truncated': float(np.mean([bool(answer['truncated']) for answer in answers])),
-        'no_answer': float(np.mean([not answer['extracted'] for answer in answers])),
-    }
+        if record.get(field):
+            groups[record[field]].append(record)
+    return groups
 
 
-def _means(records: Sequence[Record], k: int, seed: int) -> dict[str, Any]:
+def _group(records: Sequence[Record], k: int, seed: int) -> dict[str, Any]:
     scores = problem_scores(records, k)
     intervals_MP = bootstrap_intervals(np.stack(list(scores.values()), axis=1), seed)
-    return {**{name: float(values.mean()) for name, values in scores.items()},
-            'intervals': {name: [float(low), float(high)] for name, (low, high) in zip(scores, intervals_MP)}}
+    answers = [answer for record in records for answer in (record['outputs'] or [record['greedy']])]
+    return {'questions': len(records), **{name: float(values.mean()) for name, values in scores.items()},
+            'intervals': {name: [float(low), float(high)] for name, (low, high) in zip(scores, intervals_MP)},
+            'mean_length': float(np.mean([answer['length'] for answer in answers])),
+            'truncated': float(np.mean([bool(answer['truncated']) for answer in answers])),
+            'no_answer': float(np.mean([not answer['extracted'] for answer in answers]))}
 
 
 def _check_records(records: Sequence[Record]) -> int:

@@ -87,9 +87,9 @@ def answer(text, right='4', length=10, truncated=False):
             'truncated': truncated}
 
 
-def record(greedy, texts, language='en'):
+def record(greedy, texts, language='en', **fields):
     return {'language': language, 'greedy': None if greedy is None else answer(greedy),
-            'outputs': [answer(text) for text in texts]}
+            'outputs': [answer(text) for text in texts], **fields}
 
 
 def test_summary_by_hand():
@@ -107,6 +107,47 @@ def test_summary_by_hand():
         for name, (low, high) in part['intervals'].items():
             assert low <= part[name] <= high
     json.dumps(summary, allow_nan=False)
+
+
+def test_benchmarks_and_their_levels_are_scored_alone():
+    records = [record('4', ['4', '5'], benchmark='math', level='Level 2'),
+               record('5', ['5', None], benchmark='math', level='Level 1'),
+               record('5', ['4', '4'], benchmark='math', level='Level 2'),
+               record('4', ['5', '5'], 'zh', benchmark='cmath', level=''),
+               record('4', ['4', '4'], 'zh', benchmark='other', level='Level 1')]
+    records[0]['outputs'][0]['length'] = 50
+    summary = scores.summarize(records, model='m', temperature=1.0)
+    assert list(summary['by_benchmark']) == ['math', 'cmath', 'other']
+    math_scores = summary['by_benchmark']['math']
+    assert (math_scores['questions'], math_scores['accuracy'], math_scores['pass@2']) == (3, 0.5, 2 / 3)
+    assert math_scores['no_answer'] == pytest.approx(1 / 6)
+    assert list(math_scores['by_level']) == ['Level 1', 'Level 2']
+    level = math_scores['by_level']['Level 2']
+    assert (level['questions'], level['greedy'], level['accuracy'], level['mean_length']) == (2, 0.5, 0.75, 20.0)
+    low, high = level['intervals']['accuracy']
+    assert low < 0.75 < high
+    assert 'by_level' not in summary['by_benchmark']['cmath']
+    alone = scores.summarize(records[:3], model='m', temperature=1.0)
+    assert {name: alone[name] for name in math_scores if name != 'by_level'} == {
+        name: value for name, value in math_scores.items() if name != 'by_level'}
+    json.dumps(summary, allow_nan=False)
+
+
+def test_records_without_a_benchmark_have_none():
+    assert scores.summarize([record('4', ['4'])], model='m', temperature=1.0)['by_benchmark'] == {}
+
+
+def test_equal_answers_vote_together():
+    one = record(None, ['5', '4', '4.0', '5', '8/2', None])
+    for output in one['outputs'][1:3] + one['outputs'][4:5]:
+        output |= {'correct': True}
+    majority = lambda: scores.summarize([one], model='m', temperature=1.0)['maj@6']
+    assert majority() == 0.0
+    for output, vote in zip(one['outputs'], ['5', '4', '4', '5', '4', None]):
+        output['vote'] = vote
+    assert majority() == 1.0
+    one['outputs'][4]['vote'] = ''      # no class: it votes as '8/2'
+    assert majority() == 0.5
 
 
 def test_k_may_be_smaller_than_the_number_of_outputs():
