@@ -7,11 +7,15 @@ from mathrl import records
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """`answer` is the reference, always right; `solution` is a worked one, '' where there is none."""
+    """`answer` is the reference, always right; `solution` is a worked one, '' where there is none.
+
+    `level` is what scores are broken down by within a benchmark ('Level 3', 'grade 2', a subject), or ''.
+    """
     problem: str
     answer: str
     source: str = ''
     solution: str = ''
+    level: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +28,14 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """`reason` is one of a few fixed words, so that verdicts can be counted by it."""
+    """`reason` is one of a few fixed words (verdict.REASONS; grading_pool.LOST), so that verdicts can be counted by it."""
     correct: bool
     extracted: str | None
     reason: str
 
 
 def read_problems(path) -> list[Problem]:
-    """Problems of a JSONL file: `problem`, `answer` and perhaps `source` (else `benchmark`) and `solution`.
+    """Problems of a JSONL file: `problem`, `answer` and perhaps `source` (else `benchmark`), `solution`, `level`.
 
     {"problem": "1+1?", "answer": 2} -> Problem('1+1?', '2'). A problem whose answer is null or empty is left
     out, with a warning, since nothing can be graded by it. ValueError names the file, the line and the field.
@@ -55,7 +59,9 @@ def _problem(row: dict, where: str) -> Problem:
     if isinstance(answer, (int, float)) and not isinstance(answer, bool):
         answer = repr(answer)
     source, solution = row.get('source', row.get('benchmark', '')), row.get('solution', '')
-    fields = {'problem': row['problem'], 'answer': answer, 'source': source, 'solution': solution}
+    level = row.get('level')
+    fields = {'problem': row['problem'], 'answer': answer, 'source': source, 'solution': solution,
+              'level': '' if level is None else str(level)}
     for name, value in fields.items():
         if not isinstance(value, str):
             raise ValueError(f'{where}: field {name!r} is {value!r:.60}; text was wanted')

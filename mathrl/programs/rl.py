@@ -12,7 +12,7 @@ from mathrl.evaluation.evaluator import answer
 from mathrl.models.llama import Llama
 from mathrl.problems import prompts as problem_prompts
 from mathrl.problems.types import read_problems
-from mathrl.problems.verdict import grade
+from mathrl.problems.verdict import grade_boxed
 from mathrl.programs import trained_model
 from mathrl.rl.rewards import outcome_experience
 from mathrl.rl.step import policy_step
@@ -70,8 +70,9 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         return state, metrics | before, int(written)
 
     def heldout_accuracy(params):
-        graded = answer(llama, params, tokenizer, mesh, heldout_set.problems, heldout_set.prompts, grade, samples=1,
-                        sampling=sampling, max_tokens=max_tokens, seed=seed, width=heldout_set.width, batch=questions)
+        graded = answer(llama, params, tokenizer, mesh, heldout_set.problems, heldout_set.prompts, grade_boxed,
+                        samples=1, sampling=sampling, max_tokens=max_tokens, seed=seed, width=heldout_set.width,
+                        batch=questions)
         return np.mean([outputs[0].correct for outputs in graded])
 
     # ---- from the last checkpoint, or from the start
@@ -98,7 +99,8 @@ class _Prompts:
 
     def __init__(self, path: str, tokenizer, templates, limit: int | None = None):
         self.problems = read_problems(path)[:limit]
-        self.prompts = [tokenizer.encode(problem_prompts.prompt(problem.problem, templates)) for problem in self.problems]
+        write = lambda problem, shots: problem_prompts.prompt(problem, templates)
+        self.prompts = [prompt.ids for prompt in problem_prompts.encode(self.problems, write, tokenizer)]
         self.width = prompt_width(self.prompts)
 
     def rows(self, seed: int, step: int, count: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from mathrl import sharding
 from mathrl.problems.types import Problem
-from mathrl.problems.verdict import grade
+from mathrl.problems.verdict import grade_boxed as grade
 from mathrl.rl.rewards import outcome_experience, rule
 from mathrl.sampling.rollout import Rollouts
 
