@@ -1,13 +1,14 @@
-"""Sampling a model's answers to a list of problems, graded: the same numbers on any mesh and for any batch size."""
+"""A model's answers to problems: chain of thought as it stands, program of thought run, tool use in rounds."""
 import dataclasses
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 import jax
-import numpy as np
 
-from mathrl import sharding
+from mathrl.evaluation import tool_turns
+from mathrl.evaluation.generation import Sampler, Written
+from mathrl.problems.prompts import Prompt
+from mathrl.problems.protocols import Protocol, cut
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.rollout import pad_prompts, sample_jit, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Output:
     correct: bool
     length: int
     truncated: bool
+    reason: str
 
 
 def answer(model, params, tokenizer, mesh, problems: list, prompts: list[list[int]], grade: Callable, *, samples: int,
@@ -26,20 +28,37 @@ def answer(model, params, tokenizer, mesh, problems: list, prompts: list[list[in
 
     Random keys come from (seed, the problem's place, the output), so that batch size and mesh change nothing.
     """
-    key = jax.random.key(seed)
+    sampler, key = Sampler(model, params, tokenizer, mesh, max_tokens, batch), jax.random.key(seed)
     for start in range(0, len(problems), batch):
-        rows = [min(row, len(problems) - 1) for row in range(start, start + batch)]      # the last batch is filled up
-        prompt_QS, length_Q = pad_prompts([prompts[row] for row in rows], width, tokenizer.pad_id)
-        rollouts = sample_jit(params, sharding.place(mesh, prompt_QS, 'QS'), sharding.place(mesh, length_Q, 'Q'), key,
-                              sharding.place(mesh, np.array(rows, np.int32), 'Q'), model=model, outputs=samples,
-                              max_tokens=max_tokens, sampling=sampling, eos_id=tokenizer.eos_id)
-        tokens_QGT = sharding.to_host(rollouts.tokens_QGT)
-        for row, tokens_GT in zip(range(start, min(start + batch, len(problems))), tokens_QGT):
-            yield [_graded(tokens_T, problems[row], tokenizer, grade) for tokens_T in tokens_GT]
+        rows = range(start, min(start + batch, len(problems)))
+        outputs = sampler.sample([prompts[row] for row in rows], rows, key, outputs=samples, sampling=sampling, width=width)
+        for row, group in zip(rows, outputs):
+            verdicts = [grade(output.text, problems[row].answer, problems[row].problem) for output in group]
+            yield [graded(output, verdict) for output, verdict in zip(group, verdicts)]
 
 
-def _graded(tokens_T, problem, tokenizer, grade) -> Output:
-    ids, ended = written(tokens_T, tokenizer.eos_id)
-    text = tokenizer.decode(ids)
-    verdict = grade(text, problem.answer, problem.problem)
-    return Output(text, verdict.extracted, verdict.correct, len(ids) + ended, not ended)
+def graded(output: Written, verdict) -> Output:
+    return Output(output.text, verdict.extracted, verdict.correct, output.length, output.truncated, verdict.reason)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """An output as it is kept, and the text that its answer is read from (of a program: what it printed)."""
+    output: Written
+    final: str
+
+
+def answers(sampler: Sampler, protocol: Protocol, prompts: Sequence[Prompt], places: Sequence[int], key: jax.Array, *,
+            samples: int, sampling: Sampling, width: int, tools: 'tool_turns.Tools | None') -> list[list[Answer]]:
+    """`samples` answers to each prompt under a protocol; places[i] is the place of prompt i's problem, for random keys.
+
+    tools: what runs programs, for the forms pot and tir.
+    """
+    outputs = sampler.sample([prompt.ids for prompt in prompts], places, key, outputs=samples, sampling=sampling, width=width)
+    if protocol.form == 'tir':
+        outputs = tool_turns.go_on(sampler, outputs, prompts, places, key, sampling=sampling, tools=tools)
+        return [[Answer(output, output.text) for output in group] for group in outputs]
+    outputs = [[sampler.shortened(output, cut(output.text, protocol.stop)) for output in group] for group in outputs]
+    if protocol.form == 'pot':
+        return [[Answer(*pair) for pair in group] for group in tool_turns.run_programs(outputs, tools)]
+    return [[Answer(output, output.text) for output in group] for group in outputs]

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from mathrl import sharding
-from mathrl.evaluation.evaluator import answer
+from mathrl.evaluation import tool_turns
+from mathrl.evaluation.evaluator import answer, answers
+from mathrl.evaluation.generation import Sampler
 from mathrl.models.llama import Llama, LlamaConfig
+from mathrl.problems.prompts import Prompt
+from mathrl.problems.protocols import Protocol
 from mathrl.problems.types import Problem, Verdict
 from mathrl.sampling.filters import Sampling
 
@@ -102,3 +106,47 @@ def test_greedy_does_not_depend_on_the_seed():
     first = ask(samples=1, sampling=greedy)
     assert first == ask(samples=1, sampling=greedy, seed=5, batch=8)
     assert len({outputs[0].text for outputs in first}) > 1
+
+
+# ---- programs and tool use: the same on any mesh and for any batch size too
+
+
+class Digits(Numbers):
+    """Ids as text and back."""
+
+    def encode(self, text):
+        return [int(word) for word in text.split()]
+
+
+def asked(form, sizes, batch, monkeypatch, sampling=Sampling(temperature=2.0)):
+    """Answers where an 8 is the end of a call; the tool gives back the digit before it."""
+    def call(text):
+        words = text.split()
+        return ' '.join(words[:words.index('8') + 1]) + ' ' if '8' in words else None
+    monkeypatch.setattr(tool_turns.tool_text, 'first_open_call', call)
+    monkeypatch.setattr(tool_turns.tool_text, 'code_blocks', lambda text: [(['7'] + text.split())[-2]])
+    monkeypatch.setattr(tool_turns.tool_text, 'output_block', lambda result: f'{result} ')
+    monkeypatch.setattr(tool_turns.tool_text, 'program_answer', lambda result: None if result == '9' else result)
+    mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:int(np.prod(sizes))])
+    prompts = [Prompt(' '.join(map(str, ids)) + ' ', ids) for ids in PROMPTS]
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(params(), sharding.parameter_shardings(mesh, params()))
+        sampler = Sampler(MODEL, placed, Digits(), mesh, 12, batch)
+        return [group for start in range(0, 10, batch)
+                for group in answers(sampler, Protocol('any', form, 'answer'), prompts[start:start + batch],
+                                     range(10)[start:start + batch], jax.random.key(3), samples=4, sampling=sampling, width=8,
+                                     tools=tool_turns.Tools(lambda programs: [program.split()[-1] if program.split() else '9'
+                                                                              for program in programs], 2))]
+
+
+@pytest.mark.parametrize('form', ['tir', 'pot'])
+def test_tool_use_is_the_same_on_any_mesh_and_batch_size(form, monkeypatch):
+    first = asked(form, (1, 1, 1), 10, monkeypatch)
+    assert first == asked(form, (2, 2, 2), 3, monkeypatch)
+    outputs = [answer.output for group in first for answer in group]
+    assert [len(group) for group in first] == [4] * 10
+    if form == 'tir':
+        assert len({output.text.count('\n') for output in outputs}) == 3, 'outputs with no, one and two calls'
+        assert {output.truncated for output in outputs} == {True, False}
+    else:
+        assert len({answer.final for group in first for answer in group}) > 3

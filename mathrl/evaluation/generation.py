@@ -1,0 +1,78 @@
+"""What a model writes behind its prompts, as text: the same on any mesh and for any batch size."""
+import dataclasses
+import json
+from typing import Any, Callable, Sequence
+
+import jax
+import numpy as np
+
+from mathrl import sharding
+from mathrl.sampling.filters import Sampling
+from mathrl.sampling.rollout import pad_prompts, sample_jit, written
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """One output. length: its tokens, the end included; truncated: it was cut at a limit before it came to an end."""
+    text: str
+    length: int
+    truncated: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """A model that writes behind prompts, `batch` prompts at once and at most max_tokens tokens behind each."""
+    model: Any
+    params: Any
+    tokenizer: Any
+    mesh: Any
+    max_tokens: int
+    batch: int
+
+    def sample(self, prompts: Sequence[list[int]], questions: Sequence[int], key: jax.Array, *, outputs: int,
+               sampling: Sampling, width: int) -> list[list[Written]]:
+        """`outputs` outputs of each prompt (token ids, padded to `width`), in order.
+
+        Random keys come from (key, question, output): questions[i] is the number of prompt i.
+        """
+        found = []
+        for start in range(0, len(prompts), self.batch):
+            rows = [min(row, len(prompts) - 1) for row in range(start, start + self.batch)]    # the last one is filled up
+            prompt_QS, length_Q = pad_prompts([prompts[row] for row in rows], width, self.tokenizer.pad_id)
+            question_Q = np.array([questions[row] for row in rows], np.int32)
+            rollouts = sample_jit(self.params, sharding.place(self.mesh, prompt_QS, 'QS'),
+                                  sharding.place(self.mesh, length_Q, 'Q'), key, sharding.place(self.mesh, question_Q, 'Q'),
+                                  model=self.model, outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
+                                  eos_id=self.tokenizer.eos_id)
+            tokens_QGT = sharding.to_host(rollouts.tokens_QGT)[:len(prompts) - start]
+            found += [[self._read(tokens_T) for tokens_T in tokens_GT] for tokens_GT in tokens_QGT]
+        return found
+
+    def _read(self, tokens_T: np.ndarray) -> Written:
+        ids, ended = written(tokens_T, self.tokenizer.eos_id)
+        return Written(self.tokenizer.decode(ids), len(ids) + ended, not ended)
+
+    def shortened(self, output: Written, text: str) -> Written:
+        """The output with its first part `text` alone, which comes to an end there."""
+        if text == output.text:
+            return output
+        return Written(text, len(self.tokenizer.encode(text)), False)
+
+
+def bucket(length: int, smallest: int = 64) -> int:
+    """The padded length of a prompt, from its own length alone, and one of few: a power of two, 64 or more."""
+    return max(smallest, 1 << (length - 1).bit_length())
+
+
+def on_first_host(compute: Callable[[], Any]) -> Any:
+    """compute()'s result, a JSON value, on every process; the first alone computes it.
+
+    What a program prints may differ from run to run, and all processes must go on from the same text.
+    """
+    if jax.process_count() == 1:
+        return compute()
+    from jax.experimental import multihost_utils
+    content = json.dumps(compute()).encode() if jax.process_index() == 0 else b''
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    padded = np.frombuffer(content.ljust(size, b' '), np.uint8)
+    return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes())
