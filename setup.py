@@ -19,7 +19,10 @@ BASE = [
     'tokenizers>=0.21',
     'safetensors>=0.5',
     'tensorboardX>=2.6',
-    'math-verify[antlr4-13-2]>=0.8',
+    'latex2mathml>=3.80',
+    'mpmath>=1.3',
+    # Programs that a model writes find it in their sandbox.
+    'sympy>=1.13',
     'etils[epath,epy]>=1.12',
     'numpy>=2.0',
 ]

@@ -29,7 +29,6 @@ LIBRARIES = {
     'grain': ((), ARRAY_RECORD),
     'array_record': ((), ARRAY_RECORD),
     'tensorboardX': ((), ('metrics.py',)),
-    'math_verify': ((), ('problems/',)),
     'flax.linen': (('models/',), ()),
 }
 

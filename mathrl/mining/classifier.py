@@ -21,6 +21,8 @@ from mathrl.mining import stages
 MATH, OTHER = '__label__math', '__label__other'
 MOST_COPIES = 8      # of one example, where a language or a class has few
 PARTS = 64           # the training file is shuffled in so many parts, each in memory
+# GLIBC_TUNABLES of a process that scores: a page reads a thousand rows all over the table, each on a page of its own.
+HUGE_PAGES = 'glibc.malloc.hugetlb=1'
 
 
 @dataclasses.dataclass(frozen=True)

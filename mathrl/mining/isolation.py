@@ -21,6 +21,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from mathrl.problems.grading_worker import end_with_parent, limit_memory
+
 R = TypeVar('R')
 Make = Callable[[int | None], Iterator[int | R]]
 
@@ -204,11 +206,11 @@ def child():
 
     try:
         make, after, memory_bytes = pickle.load(sys.stdin.buffer)
-        _end_with_parent()
+        end_with_parent(0)
         limited = False
         for kind, value in _events(make, after):
             if not limited and kind == BEGIN:
-                _limit_memory(memory_bytes)
+                limit_memory(memory_bytes)
                 limited = True
             send(kind, value)
             if (kind, value) == (LOST, 'memory'):         # what is left of it would narrow the items behind
@@ -219,26 +221,3 @@ def child():
     except BaseException:
         send(BUG, traceback.format_exc())
     os._exit(0)                                           # without waiting for threads of libraries
-
-
-def _end_with_parent():
-    """Has the system kill this process when the parent's end of the standard input closes, by whatever death.
-
-    A thread that waits for it would not run while C code holds the interpreter lock, and the parent-death signal of
-    Linux comes when the parent's thread ends, not the process.
-    """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGIO})
-    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
-    poll = select.poll()
-    poll.register(0, 0)
-    if poll.poll(0):                                      # it has closed already
-        os._exit(1)
-
-
-def _limit_memory(more_bytes: int):
-    with contextlib.suppress(FileNotFoundError, ValueError):     # no /proc; or a lower limit is set from outside
-        with open('/proc/self/statm') as file:
-            used = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + more_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))

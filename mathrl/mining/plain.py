@@ -37,10 +37,11 @@ def _lines(markup):
     if '<a ' in markup:
         markup = '\n'.join([line for line in markup.split('\n') if '<a ' not in line or not _is_menu(line)])
     text = _TAG.sub('', _numbered(markup) if '<ol>' in markup else _ITEM.sub('- ', markup))
-    text = '\n'.join([line for line in map(str.strip, text.split('\n')) if line != '-'])
-    while '\n\n\n' in text:
-        text = text.replace('\n\n\n', '\n\n')
-    return text.strip()
+    lines = ['']
+    for line in map(str.strip, text.split('\n')):
+        if line != '-' and (line or lines[-1]):
+            lines.append(line)
+    return '\n'.join(lines).strip()
 
 
 def _numbered(markup):

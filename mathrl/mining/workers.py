@@ -14,6 +14,8 @@ import time
 from apache_beam.runners.worker import sdk_worker_main
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from mathrl.mining.classifier import HUGE_PAGES
+
 SECONDS_BETWEEN_LOOKS = 0.5
 BEAMS_THREAD = 'run_worker'   # Beam starts a worker from a thread of this name, which fails if the worker does
 
@@ -31,7 +33,7 @@ class Workers:
         """As that of Beam's mode multi_processing."""
         code = f'from mathrl.mining import workers; workers.main({os.getpid()}, {self.mark!r})'
         return SubprocessSDKEnvironment.from_command_string(
-            f'exec {shlex.quote(sys.executable)} -c {shlex.quote(code)} 2>>{shlex.quote(self.log)}')
+            f'export GLIBC_TUNABLES="${{GLIBC_TUNABLES:-{HUGE_PAGES}}}"; exec {shlex.quote(sys.executable)} -c {shlex.quote(code)} 2>>{shlex.quote(self.log)}')
 
     def __enter__(self) -> 'Workers':
         self.folder = tempfile.TemporaryDirectory()

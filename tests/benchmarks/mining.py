@@ -209,7 +209,6 @@ def snapshot(rates: dict, about: dict) -> dict:
 
 
 def measure(asked: argparse.Namespace) -> dict:
-    sys.path.insert(0, str(ROOT))
     from mathrl.mining import warc
     if asked.peer_python:   # a fault there shows before the minutes that the rest takes
         subprocess.run([asked.peer_python, '-c', 'import trafilatura'], check=True)
@@ -245,4 +244,8 @@ def measure(asked: argparse.Namespace) -> dict:
 
 if __name__ == '__main__':
     arguments = flags()
+    sys.path.insert(0, str(ROOT))
+    if not arguments.peer and 'GLIBC_TUNABLES' not in os.environ:   # read when a process starts; as in mining's workers
+        from mathrl.mining.classifier import HUGE_PAGES
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'GLIBC_TUNABLES': HUGE_PAGES})
     print(json.dumps(peer(arguments.peer) if arguments.peer else measure(arguments)))
