@@ -23,6 +23,7 @@ VALUES = {
     'SEEDS': '"seeds.jsonl"',
     'INPUT': '"outputs.jsonl"',
     'BENCHMARKS': '["gsm8k.jsonl"]',
+    'SAMPLES': '"samples.jsonl"',
 }
 RL_MACROS = {'PROBLEMS', 'MODEL', 'STEPS', 'SEED', 'LEARNING_RATE', 'KL_COEF', 'GROUP_SIZE', 'QUESTIONS',
              'MAX_TOKENS', 'TEMPERATURE'}

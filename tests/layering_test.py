@@ -29,6 +29,7 @@ LIBRARIES = {
     'grain': ((), ARRAY_RECORD),
     'array_record': ((), ARRAY_RECORD),
     'tensorboardX': ((), ('metrics.py',)),
+    'latex2mathml': (('report/latex.py',), ()),
     'flax.linen': (('models/',), ()),
 }
 

@@ -1,13 +1,12 @@
 """Evaluation: greedy and sampled answers of a trained model to benchmarks, graded; a table like the paper's.
 
-Writes samples.jsonl (a line a problem), scores.json and table.md; answers/ is what a stopped run goes on from.
+Writes samples.jsonl (a line a problem), samples.html, scores.json and table.md; answers/ is what a stopped run goes on from.
 """
 import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-import os
 from typing import Callable, Sequence
 
 import jax
@@ -23,11 +22,12 @@ from mathrl.evaluation.tool_turns import MAX_OUTPUTS, Tools
 from mathrl.evaluation.votes import add_votes
 from mathrl.metrics import Progress
 from mathrl.models.llama import Llama
-from mathrl.problems.grading_pool import GradingPool
+from mathrl.problems.grading_pool import GradingPool, cores
 from mathrl.problems.prompts import TOOL_TEMPLATES, Templates, language
 from mathrl.problems.python_tool import PythonTool, SandboxUnavailable
 from mathrl.programs import trained_model
 from mathrl.records import write_jsonl
+from mathrl.report.samples_page import write_samples_page
 from mathrl.sampling.filters import Sampling
 from mathrl.sampling.rollout import prompt_width
 
@@ -76,18 +76,21 @@ def run(*, workdir: epath.Path, model: str, mesh, problems: str = '', benchmarks
                                                extraction=sources[0].protocol.extraction)) if first else None
         tools = None
         if any(map(calls_tools, sources)):
-            tools = Tools(_start_tool(stack, workers or os.cpu_count(), tool_seconds) if first else None, tool_rounds)
+            tools = Tools(_start_tool(stack, workers or cores(), tool_seconds) if first else None, tool_rounds)
 
-        # ---- answers, a batch of problems at a time; finished ones are read again
+        # ---- what an earlier run has answered: settings that differ show before the parameters are read
+        kept = [AnswerFiles(workdir / 'answers' / task.source.folder,
+                            task.settings() | fixed | (of_tools if calls_tools(task.source) else {}))
+                for task in asked] if first else [None] * len(asked)
+
+        # ---- answers, a batch of problems at a time
         stack.enter_context(jax.set_mesh(mesh))
         total = sum(len(task.problems) for task in asked)
         progress = stack.enter_context(Progress('evaluate', total, 'problem', enabled=first))
         sampler = Sampler(llama, trained_model.open_params(model, llama, mesh), tokenizer, mesh, max_tokens, batch)
         rows = []
-        for task in asked:
+        for task, files in zip(asked, kept):
             before, count = len(rows), len(task.problems)
-            settings = task.settings() | fixed | (of_tools if calls_tools(task.source) else {})
-            files = AnswerFiles(workdir / 'answers' / task.source.folder, settings) if first else None
             done = on_first_host(lambda: len(files.rows))
             for start in range(done, count, batch):
                 places = range(start, min(start + batch, count))
@@ -106,6 +109,7 @@ def run(*, workdir: epath.Path, model: str, mesh, problems: str = '', benchmarks
         table = score_table(scores, {source.label: source.title for source in sources},
                             {source.label: source.protocol.name for source in sources})
         (workdir / 'table.md').write_text(table)
+        write_samples_page(workdir / 'samples.html', workdir / 'samples.jsonl')
         print(table, end='')
 
 
