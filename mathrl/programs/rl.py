@@ -25,11 +25,12 @@ from mathrl.train.loop import Schedule, fit, resume
 def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algorithm, normalisation: Callable, optimizer,
         schedule: Schedule, sampling: Sampling, questions: int, group_size: int, max_tokens: int, micro_batches: int = 1,
         templates: problem_prompts.Templates = problem_prompts.Templates(), seed: int = 0, heldout: str = '',
-        heldout_questions: int = 256, heldout_every: int = 20, config: str = '', dry_run: bool = False) -> None:
+        heldout_questions: int = 256, heldout_every: int = 20, grade: Callable = grade_boxed, config: str = '',
+        dry_run: bool = False) -> None:
     """Trains the model in the folder `model` on problems (JSONL), group_size outputs for each of `questions` a step.
 
     The reference is the model as it was. heldout: problems whose sampled accuracy is logged before every
-    heldout_every-th update, the first among them.
+    heldout_every-th update, the first among them; grade(output, reference, problem) -> Verdict decides there.
     """
     # ---- the model, the reference, the problems
     model_config, tokenizer = trained_model.open_config(model)
@@ -70,7 +71,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         return state, metrics | before, int(written)
 
     def heldout_accuracy(params):
-        graded = answer(llama, params, tokenizer, mesh, heldout_set.problems, heldout_set.prompts, grade_boxed,
+        graded = answer(llama, params, tokenizer, mesh, heldout_set.problems, heldout_set.prompts, grade,
                         samples=1, sampling=sampling, max_tokens=max_tokens, seed=seed, width=heldout_set.width,
                         batch=questions)
         return np.mean([outputs[0].correct for outputs in graded])
