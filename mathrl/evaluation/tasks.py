@@ -66,29 +66,29 @@ def sources(problems: str, listed: Sequence[tuple[str, ...]], folder: str, proto
             tool_templates: Templates = TOOL_TEMPLATES) -> list[Source]:
     """From the file `problems`, or from `listed`: (benchmark, path), or (benchmark, path, protocol's name).
 
-    Relative paths are in `folder`. exemplars: benchmark -> file. A plain file's answers must be boxed, as a reward reads
+    Relative paths are in `folder`. exemplars: label -> file. A plain file's answers must be boxed, as a reward reads
     them; a benchmark's may stand in a sentence. ValueError where names do not exist or come twice.
     """
     if bool(problems) == bool(listed):
         raise ValueError('PROBLEMS, a file of problems, or BENCHMARKS, a list of (benchmark, path), must be set: '
                          f'{"both are" if problems else "none is"}')
     entries = [(PLAIN, problems)] if problems else [_entry(entry) for entry in listed]
-    unused = set(exemplars) - {entry[0] for entry in entries}
-    if unused:
-        raise ValueError(f'exemplars for {sorted(unused)[0]!r} came, which is not among what is asked: '
-                         f'{", ".join(entry[0] for entry in entries)}')
     found = []
     for name, path, *own in entries:
         title = PLAIN if name == PLAIN else benchmarks.find(name).title
-        given = read_exemplars(exemplars[name]) if name in exemplars else None
-        how = protocol(own[0] if own else protocol_name, name, exemplars=given, templates=templates,
-                       tool_templates=tool_templates, extraction='boxed' if name == PLAIN else 'answer')
-        twice = [entry[0] for entry in entries].count(name) > 1
-        found.append(Source(f'{name}.{how.name}' if twice else name, name, title, _path(folder, path), how))
-    labels = [source.label for source in found]
-    for label in labels:
-        if labels.count(label) > 1:
+        asked_by = own[0] if own else protocol_name
+        label = f'{name}.{asked_by}' if [entry[0] for entry in entries].count(name) > 1 else name
+        if label in (source.label for source in found):
             raise ValueError(f'{label} is listed twice; a benchmark may come once under each protocol')
+        given = read_exemplars(exemplars[label]) if label in exemplars else None
+        how = protocol(asked_by, name, exemplars=given, templates=templates, tool_templates=tool_templates,
+                       extraction='boxed' if name == PLAIN else 'answer')
+        found.append(Source(label, name, title, _path(folder, path), how))
+    shown = [source.label for source in found if source.protocol.shots]
+    for label in exemplars:
+        if label not in shown:
+            raise ValueError(f'EXEMPLARS names {label!r}, which is not asked with exemplars; '
+                             f'{"these are: " + ", ".join(shown) if shown else "nothing is"}')
     return found
 
 

@@ -1,14 +1,18 @@
-"""Benchmarks read from the files that their authors publish (one JSON object a line), or from TFDS.
+"""Benchmarks read from the files that their authors publish (one JSON object a line; MGSM: tabs), or from TFDS.
 
-Every benchmark is also read in our own format: problem, answer, and perhaps solution and a level.
+The files of the paper's evaluation code are read too where they differ (MMLU-STEM), and every benchmark in our own format:
+problem, answer, and perhaps solution and a level.
 """
 import dataclasses
 import logging
 import re
 from typing import Any, Callable, Iterator
 
+from etils import epath
+
 from mathrl import records
 from mathrl.problems import extract
+from mathrl.problems.printed import as_mathematics
 from mathrl.problems.types import Problem
 
 TFDS = 'tfds:'
@@ -19,6 +23,9 @@ abstract_algebra astronomy college_biology college_chemistry college_computer_sc
 college_physics computer_security conceptual_physics electrical_engineering elementary_mathematics
 high_school_biology high_school_chemistry high_school_computer_science high_school_mathematics
 high_school_physics high_school_statistics machine_learning'''.split())
+# Two solutions of MATH's training set end in a box without braces.
+_BARE_BOX = re.compile(r'\\boxed +(\d+)[.$]*\s*\Z')
+_POWER_OF_TEN = re.compile(r'[+-]?\d+(?:\.\d+)?[eE][+-]?\d+')
 
 
 class LeftOut(Exception):
@@ -37,10 +44,11 @@ class Format:
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """title: as tables print it. level: the field that scores are broken down by; a bare number gets level_word."""
+    """title: as tables print it. levels: the field, of one of these names, that scores are broken down by; a bare number
+    gets level_word."""
     title: str
     formats: tuple[Format, ...]
-    level: str = 'level'
+    levels: tuple[str, ...] = ('level',)
     level_word: str = 'Level'
 
 
@@ -77,6 +85,9 @@ def find(name: str) -> Benchmark:
 
 
 def _rows(path: str) -> Iterator[tuple[str, dict]]:
+    if path.endswith('.tsv'):
+        yield from _tabbed_rows(epath.Path(path))
+        return
     if not path.startswith(TFDS):
         yield from ((f'line {number}', row) for number, row in records.numbered_rows(path))
         return
@@ -89,11 +100,26 @@ def _rows(path: str) -> Iterator[tuple[str, dict]]:
         yield f'row {number}', {key: value.decode() if isinstance(value, bytes) else value for key, value in row.items()}
 
 
+def _tabbed_rows(path: epath.Path) -> Iterator[tuple[str, dict]]:
+    """Lines of a question, a tab and its answer, without a head."""
+    if not path.is_file():
+        raise ValueError(f'{path}: there is no such file; lines of a question, a tab and its answer were wanted')
+    with path.open('rb') as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                question, answer = line.decode('utf-8-sig').rstrip('\r\n').split('\t')
+            except ValueError:                          # not UTF-8, or not two fields
+                raise ValueError(f'{path} line {number} is {line[:60]!r}; a question, a tab and its answer in UTF-8 were '
+                                 'wanted') from None
+            yield f'line {number}', {'question': question, 'answer': answer}
+
+
 def _problem(name: str, benchmark: Benchmark, row: dict) -> Problem:
     for form in benchmark.formats:
         if all(field in row for field in form.fields):
             problem, answer, solution = form.parse(row)
-            return Problem(problem, answer, name, solution, _level(row.get(benchmark.level), benchmark.level_word))
+            level = next((row[field] for field in benchmark.levels if field in row), None)
+            return Problem(problem, answer, name, solution, _level(level, benchmark.level_word))
     wanted = ' or '.join(' + '.join(form.fields) for form in benchmark.formats)
     raise ValueError(f'a row of {name} has the fields {wanted}; this one has: {", ".join(row) or "none"}')
 
@@ -176,14 +202,24 @@ def _gsm8k(row: dict) -> tuple[str, str, str]:
 
 def _boxed(row: dict) -> tuple[str, str, str]:
     solution = _text(row, 'solution')
-    answer = extract.boxed(solution)
+    bare = _BARE_BOX.search(solution)
+    answer = bare[1] if bare else extract.boxed(solution)
     if answer is None:
         raise ValueError(f"field 'solution' ends in {solution[-60:]!r}; a \\boxed{{answer}} was wanted in it")
     return _text(row, 'problem'), answer, solution
 
 
-def _question(answer: str) -> Format:
-    return Format(('question', answer), lambda row: (_text(row, 'question'), _answer(row, answer), _solution(row)))
+def _ocw(form: Format) -> Format:
+    """Numbers such as 4.5e33, and functions such as np.arcsin(10/13), as mathematics."""
+    def parse(row):
+        problem, answer, solution = form.parse(row)
+        answer = re.sub(r'\bnp\.(?=[a-z])', '', answer)
+        return problem, as_mathematics(answer) if _POWER_OF_TEN.fullmatch(answer) else answer, solution
+    return Format(form.fields, parse)
+
+
+def _question(answer: str, question: str = 'question') -> Format:
+    return Format((question, answer), lambda row: (_text(row, question), _answer(row, answer), _solution(row)))
 
 
 def _choices(options: str, label: str) -> Format:
@@ -191,13 +227,14 @@ def _choices(options: str, label: str) -> Format:
         choices = _options(row, options)
         if row[label] is None:
             raise LeftOut('no answer')
-        return with_options(_text(row, 'question'), choices), _letter(row[label], label, len(choices)), _solution(row)
+        question = _text(row, 'question').rstrip('\\ ')        # AGIEval's end in a line break of LaTeX
+        return with_options(question, choices), _letter(row[label], label, len(choices)), _solution(row)
     return Format(('question', options, label), parse)
 
 
 def _stem(form: Format) -> Format:
     def parse(row):
-        subject = row.get('subject')
+        subject = row.get('subject', row.get('topic'))
         if isinstance(subject, str) and subject.strip().lower().replace(' ', '_') not in STEM:
             raise LeftOut('a subject outside STEM')
         return form.parse(row)
@@ -221,12 +258,14 @@ BENCHMARKS = {
     'gsm8k': Benchmark('GSM8K', (Format(('question', 'answer'), _gsm8k), PLAIN)),
     'math': Benchmark('MATH', MATH),
     'math500': Benchmark('MATH-500', MATH),
-    'ocw': Benchmark('OCW', MATH),
+    'ocw': Benchmark('OCW', tuple(map(_ocw, MATH))),
     'sat': Benchmark('SAT', AGIEVAL_CHOICE),
-    'mmlu_stem': Benchmark('MMLU-STEM', tuple(map(_stem, (_choices('choices', 'answer'), _lettered('answer'),
-                                                          _lettered('target'), PLAIN))), 'subject', ''),
-    'cmath': Benchmark('CMATH', (_question('golden'), _question('answer'), PLAIN), 'grade', 'grade'),
-    'mgsm_zh': Benchmark('MGSM-zh', (_question('answer_number'), PLAIN)),
+    'mmlu_stem': Benchmark('MMLU-STEM', tuple(map(_stem, (
+        _choices('choices', 'answer'), _choices('options', 'answer'), _lettered('answer'), _lettered('target'), PLAIN))),
+        ('subject', 'topic'), ''),
+    'cmath': Benchmark('CMATH', (_question('golden'), _question('golden', 'input'), _question('answer'), PLAIN), ('grade',),
+                       'grade'),
+    'mgsm_zh': Benchmark('MGSM-zh', (_question('answer_number'), _question('answer'), PLAIN)),
     'gaokao_mathcloze': Benchmark('Gaokao-MathCloze', (_question('answer'), PLAIN)),
     'gaokao_mathqa': Benchmark('Gaokao-MathQA', AGIEVAL_CHOICE),
     'aime': Benchmark('AIME', COMPETITION),

@@ -47,7 +47,7 @@ class GradingPool:
         if workers < 0 or seconds <= 0 or memory_bytes <= 0:
             raise ValueError(f'workers={workers}, seconds={seconds}, memory_bytes={memory_bytes}; 0 or more workers, '
                              'and limits above 0 were wanted')
-        self._most = workers or len(os.sched_getaffinity(0))
+        self._most = workers or cores()
         self._seconds = seconds
         self._given = {'grader': grader, 'settings': {'extraction': extraction}, 'seconds': seconds,
                        'memory_bytes': memory_bytes}
@@ -249,6 +249,11 @@ class _Worker:
             pipe.close()
         os.close(self._ours)
         return status
+
+
+def cores() -> int:
+    """Those that this process may use, where the system tells (Linux), else those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def main() -> None:
     grade = _grader(given['grader'])
     for item in FIRST_ITEMS:
         grade(*item, **given['settings'])
-    _limit_memory(given['memory_bytes'])
+    limit_memory(given['memory_bytes'])
     _write(answers, READY)
     try:
         for line in sys.stdin.buffer:
@@ -69,7 +69,8 @@ def _grader(name: str) -> Callable:
     return getattr(importlib.import_module(module), function)
 
 
-def _limit_memory(more_bytes: int) -> None:
+def limit_memory(more_bytes: int) -> None:
+    """Lets this process take so much address space more than it has now (Linux only)."""
     with contextlib.suppress(FileNotFoundError):        # no /proc: not Linux, where no such limit holds
         with open('/proc/self/statm') as file:
             used = int(file.read().split()[0]) * resource.getpagesize()

@@ -1,4 +1,4 @@
-"""What a Python program prints as its answer, rewritten as mathematics, so that a grader reads it like a person's answer.
+"""What a Python program prints as its answer, rewritten as mathematics, so that it is read like a person's answer.
 
 Nothing is evaluated. A list is taken as its members, since solvers print solutions so: '[1, 2]' is no interval.
 """
@@ -24,7 +24,7 @@ def as_mathematics(printed: str) -> str:
         return printed
     if re.fullmatch(r'\s*\[[^][]*\]\s*', printed):
         printed = printed.strip()[1:-1]
-    text = _INTERVAL.sub(lambda match: f'{_ENDS[match[1]][0]}{match[2]}, {match[3]}{_ENDS[match[1]][1]}', printed.strip())
+    text = _INTERVAL.sub(_interval, printed.strip())
     text = _powers(_FLOAT.sub(lambda match: _number(*match.groups()), text))
     for name, symbol in _NAMES:
         text = name.sub(symbol, text)
@@ -36,8 +36,13 @@ def as_mathematics(printed: str) -> str:
     return text
 
 
+def _interval(match: re.Match) -> str:
+    opening, closing = _ENDS[match[1]]
+    return f'{opening}{match[2]}, {match[3]}{closing}'
+
+
 def _number(digits: str, exponent: str | None) -> str:
-    """'0.30000000000000004' -> '\\frac{3}{10}': the simplest fraction within rounding error of a float in full length."""
+    """'0.30000000000000004' -> '\\frac{3}{10}': the simplest fraction within rounding error of a full float."""
     text = digits if exponent is None else f'{digits}e{exponent}'
     if '.' in digits and sum(map(str.isdigit, digits.strip('0.'))) >= DIGITS and math.isfinite(float(text)):
         value = fractions.Fraction(float(text))

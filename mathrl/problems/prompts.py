@@ -1,6 +1,6 @@
 """From a problem to what the model reads; the templates are the paper's (sections 3 and 5).
 
-The paper prints no Chinese prompt for tool use: that one is ours.
+The Chinese one for tool use stands in no paper: it is that of the authors' published evaluation code.
 """
 import dataclasses
 import re
@@ -28,7 +28,7 @@ class Templates:
 TOOL_TEMPLATES = Templates(
     en='User: {problem}\nPlease integrate natural language reasoning with programs to solve the problem above, and put '
        'your final answer within \\boxed{}.\n\nAssistant:',
-    zh='User: {problem}\n请把自然语言推理与程序结合起来解答上面的问题，并把最终答案放置于\\boxed{}中。\n\nAssistant:')
+    zh='User: {problem}\n请结合自然语言和Python程序语言来解答问题，并把最终答案放置于\\boxed{}中。\n\nAssistant:')
 
 
 @dataclasses.dataclass(frozen=True)

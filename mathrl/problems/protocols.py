@@ -89,7 +89,10 @@ class Protocol:
 
 def protocol(name: str, benchmark: str, *, exemplars: tuple[Exemplar, ...] | None = None, extraction: str = 'answer',
              templates: Templates = Templates(), tool_templates: Templates = TOOL_TEMPLATES) -> Protocol:
-    """The protocol `name` for a benchmark; `exemplars` take the place of ours. ValueError where there are none."""
+    """The protocol `name` for a benchmark; `exemplars` take the place of ours. ValueError where there are none.
+
+    extraction: of a zero-shot protocol; exemplars end in an answer sentence, which is read then.
+    """
     if name not in PROTOCOLS:
         raise ValueError(f'there is no protocol {name!r}; there are: {", ".join(PROTOCOLS)}')
     form, few_shot = PROTOCOLS[name]
@@ -103,7 +106,7 @@ def protocol(name: str, benchmark: str, *, exemplars: tuple[Exemplar, ...] | Non
         known = PROGRAMS if form == 'pot' else FEW_SHOT
         raise ValueError(f'{name} has no exemplars for {benchmark!r}, only for {", ".join(known)}; give a file of them '
                          f'by EXEMPLARS, as in {{{benchmark!r}: "exemplars.jsonl"}}')
-    return Protocol(name, form, extraction, layout.stop, layout, shown)
+    return Protocol(name, form, 'answer', layout.stop, layout, shown)
 
 
 def cut(text: str, stop: tuple[str, ...]) -> str:

@@ -45,14 +45,23 @@ def main():
     load(settings['packages'])
     seccomp = bytes.fromhex(settings['filter'])
     write({'pid': os.getpid()})
-    while (request := read()) is not None:
-        result = run(request, libc, seccomp)
-        try:
-            wipe()
-        except (OSError, RecursionError) as error:     # folders too deep, or closed to their owner: start afresh
-            write({**result, 'unclean': repr(error)})
-            return
-        write({**result, 'unclean': ''})
+    while (request := read()) is not None and serve(request, libc, seccomp):
+        pass
+
+
+def serve(request: dict, libc, seccomp: bytes) -> bool:
+    """Runs a snippet and replies; False if what it left cannot be removed.
+
+    No frame that is alive when a child is forked holds an earlier result: a snippet can walk through them.
+    """
+    result = run(request, libc, seccomp)
+    try:
+        wipe()
+    except (OSError, RecursionError) as error:         # folders too deep, or closed to their owner: start afresh
+        write({**result, 'unclean': repr(error)})
+        return False
+    write({**result, 'unclean': ''})
+    return True
 
 
 def read():

@@ -45,6 +45,12 @@ def test_a_plain_file_is_read_as_a_reward_reads_it():
         'problems', 'p.jsonl', 'zero_shot_cot', 'boxed')
 
 
+def test_a_plain_file_asked_by_exemplars_is_read_by_their_sentence(tmp_path):
+    (tmp_path / 'e.jsonl').write_text(json.dumps({'problem': '1+1?', 'solution': 'Add.', 'answer': '2'}) + '\n')
+    [source] = listed(problems='p.jsonl', protocol='few_shot_cot', exemplars={'problems': str(tmp_path / 'e.jsonl')})
+    assert (source.protocol.shots, source.protocol.extraction) == (1, 'answer')
+
+
 @pytest.mark.parametrize('wanted, entries, more', [
     ('BENCHMARKS, a list of .* must be set: none is', [], {}),
     ('must be set: both are', [('gsm8k', 'a')], {'problems': 'p'}),
@@ -53,9 +59,16 @@ def test_a_plain_file_is_read_as_a_reward_reads_it():
     ("no benchmark 'gsm9k'", [('gsm9k', 'a')], {}),
     ("no protocol 'cot'", [('gsm8k', 'a', 'cot')], {}),
     ('gsm8k.zero_shot_cot is listed twice', [('gsm8k', 'a'), ('gsm8k', 'b')], {}),
-    ("exemplars for 'math' came, which is not among what is asked: gsm8k", [('gsm8k', 'a')], {'exemplars': {'math': 'e'}}),
+    ("EXEMPLARS names 'math', which is not asked with exemplars; these are: gsm8k", [('gsm8k', 'a', 'few_shot_cot')],
+     {'exemplars': {'math': 'e'}}),
+    ("EXEMPLARS names 'gsm8k', which is not asked with exemplars; nothing is", [('gsm8k', 'a')],
+     {'exemplars': {'gsm8k': 'e'}}),
+    ("EXEMPLARS names 'gsm8k', .*; these are: gsm8k.few_shot_cot, gsm8k.few_shot_pot",
+     [('gsm8k', 'a', 'few_shot_cot'), ('gsm8k', 'a', 'few_shot_pot')], {'exemplars': {'gsm8k': 'e'}}),
 ])
-def test_what_cannot_be_asked_is_one_sentence(wanted, entries, more):
+def test_what_cannot_be_asked_is_one_sentence(wanted, entries, more, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'e').write_text('{"problem": "p", "solution": "s", "answer": "a"}\n')
     with pytest.raises(ValueError, match=wanted) as raised:
         listed(*entries, **more)
     assert '\n' not in str(raised.value)
@@ -88,12 +101,14 @@ def test_a_problem_that_fits_nowhere_is_named():
 
 
 def test_settings_tell_what_answers_depend_on(gsm8k):
-    [source], [other] = (listed(('gsm8k', 'gsm8k.jsonl'), folder=gsm8k, protocol=name) for name in ('zero_shot_cot', 'few_shot_cot'))
+    [source], [other] = (listed(('gsm8k', 'gsm8k.jsonl'), folder=gsm8k, protocol=name)
+                         for name in ('zero_shot_cot', 'few_shot_cot'))
     settings = open_task(source, Words(), 10_000).settings()
     assert settings == open_task(source, Words(), 10_000).settings()
     assert settings != open_task(other, Words(), 10_000).settings()
     assert settings != open_task(source, Words(), 10_000, limit=4).settings()
-    (gsm8k / 'gsm8k.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in [*ROWS[:4], ROWS[4] | {'answer': '#### 7'}]))
+    changed = [*ROWS[:4], ROWS[4] | {'answer': '#### 7'}]
+    (gsm8k / 'gsm8k.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in changed))
     assert settings != open_task(source, Words(), 10_000).settings()
 
 
@@ -101,8 +116,10 @@ def test_keys_come_from_seed_and_name(gsm8k):
     def key(seed, *entries):
         source = listed(*entries, folder=gsm8k)[-1]
         return tuple(np.asarray(jax.random.key_data(open_task(source, Words(), 1000).key(seed))))
-    alone, beside = key(0, ('gsm8k', 'gsm8k.jsonl')), key(0, ('gsm8k', 'm', 'zero_shot_tir'), ('gsm8k', 'gsm8k.jsonl'))
+    alone = key(0, ('gsm8k', 'gsm8k.jsonl'))
+    beside = key(0, ('gsm8k', 'm', 'zero_shot_tir'), ('gsm8k', 'gsm8k.jsonl'))
     assert alone == beside != key(1, ('gsm8k', 'gsm8k.jsonl'))
     [plain] = listed(problems=str(gsm8k / 'plain.jsonl'))
     (gsm8k / 'plain.jsonl').write_text('{"problem": "p", "answer": "1"}\n')
-    assert open_task(plain, Words(), 1000).key(0) == jax.random.key(0) and alone != tuple(np.asarray(jax.random.key_data(jax.random.key(0))))
+    assert open_task(plain, Words(), 1000).key(0) == jax.random.key(0)
+    assert alone != tuple(np.asarray(jax.random.key_data(jax.random.key(0))))

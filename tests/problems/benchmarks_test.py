@@ -16,23 +16,33 @@ PUBLISHED = [
      Problem('How many?', '1234', 'gsm8k', '600 + 634 = <<600+634=1234>>1234 pens')),
     ('math', {'problem': 'Half?', 'solution': 'It is $\\boxed{\\frac{1}{2}}$.', 'level': 'Level 3', 'type': 'Algebra'},
      Problem('Half?', '\\frac{1}{2}', 'math', 'It is $\\boxed{\\frac{1}{2}}$.', 'Level 3')),
+    ('math', {'problem': 'Two?', 'solution': 'Not $\\boxed{1}$. So our answer is $\\boxed 2$.'},
+     Problem('Two?', '2', 'math', 'Not $\\boxed{1}$. So our answer is $\\boxed 2$.')),
     ('math500', {'problem': 'Half?', 'solution': 'So $0.5$.', 'answer': '\\frac12', 'subject': 'Algebra', 'level': 2,
                  'unique_id': 'test/algebra/1.json'}, Problem('Half?', '\\frac12', 'math500', 'So $0.5$.', 'Level 2')),
     ('sat', {'passage': None, 'question': 'Which?', 'options': OPTIONS, 'label': 'B', 'answer': None, 'other': {}},
      Problem(ASKED, 'B', 'sat')),
-    ('ocw', {'problem': 'What?', 'solution': 'As told.', 'answer': '1e-3'}, Problem('What?', '1e-3', 'ocw', 'As told.')),
+    ('ocw', {'problem': 'What?', 'solution': 'As told.', 'answer': '1e-3'},
+     Problem('What?', '1 \\times 10^{-3}', 'ocw', 'As told.')),
     ('ocw', {'problem': 'What?', 'solution': 'So \\boxed{7}.', 'idx': 0}, Problem('What?', '7', 'ocw', 'So \\boxed{7}.')),
+    ('ocw', {'problem': 'What?', 'solution': '', 'answer': '-4.5e+33', 'id': '1'},
+     Problem('What?', '-4.5 \\times 10^{33}', 'ocw')),
+    ('ocw', {'problem': 'What?', 'solution': '', 'answer': 'np.arcsin(10/13)'}, Problem('What?', 'arcsin(10/13)', 'ocw')),
     ('mmlu_stem', {'question': 'Which?', 'subject': 'machine_learning', 'choices': ['4', '5', '6', '7'], 'answer': 2},
      Problem(ASKED, 'C', 'mmlu_stem', '', 'machine_learning')),
     ('mmlu_stem', {'question': 'Which?', 'choices': ['4', '5', '6', '7'], 'answer': 'D'}, Problem(ASKED, 'D', 'mmlu_stem')),
+    ('mmlu_stem', {'question': 'Which?', 'options': ['4', '5', '6', '7'], 'answer': 'B', 'topic': 'astronomy', 'id': 7},
+     Problem(ASKED, 'B', 'mmlu_stem', '', 'astronomy')),
     ('mmlu_stem', {'question': 'Which?', 'A': 4, 'B': '5', 'C': '6', 'D': '7', 'target': 'A'}, Problem(ASKED, 'A', 'mmlu_stem')),
     ('cmath', {'question': '几个？', 'golden': '9', 'grade': 1, 'reasoning_step': 1},
      Problem('几个？', '9', 'cmath', '', 'grade 1')),
+    ('cmath', {'grade': 6, 'input': '几个？', 'golden': '9', 'reasoning_step': 1},
+     Problem('几个？', '9', 'cmath', '', 'grade 6')),
     ('mgsm_zh', {'question': '几个？', 'answer': None, 'answer_number': 18, 'equation_solution': None},
      Problem('几个？', '18', 'mgsm_zh')),
     ('gaokao_mathcloze', {'passage': None, 'question': '值为', 'options': None, 'label': None, 'answer': '$\\frac12$'},
      Problem('值为', '$\\frac12$', 'gaokao_mathcloze')),
-    ('gaokao_mathqa', {'question': 'Which?', 'options': OPTIONS, 'label': 'D', 'answer': None},
+    ('gaokao_mathqa', {'question': 'Which?\\\\\n', 'options': OPTIONS, 'label': 'D', 'answer': None},
      Problem(ASKED, 'D', 'gaokao_mathqa')),
     ('aime', {'id': 60, 'problem': 'Find m+n.', 'solution': '', 'answer': '073', 'year': '2024'},
      Problem('Find m+n.', '073', 'aime')),
@@ -107,6 +117,20 @@ def test_a_bad_file_is_one_sentence(tmp_path, content, wanted):
     assert '\n' not in str(raised.value)
 
 
+def test_mgsm_is_published_with_tabs(tmp_path):
+    path = tmp_path / 'mgsm_zh.tsv'
+    path.write_bytes('\ufeff"一"个？\t18\r\n几个？\t57,500\n'.encode())
+    assert read_benchmark('mgsm_zh', str(path)) == [Problem('"一"个？', '18', 'mgsm_zh'), Problem('几个？', '57,500', 'mgsm_zh')]
+    for line, wanted in ((b'q\n', r"line 2 is b'q.n'; a question, a tab and its answer in UTF-8 were wanted"),
+                         (b'q\t1\t2\n', 'line 2 is'), (b'\xb6\xd4\t1\n', 'line 2 is'),
+                         (b'\t1\n', "line 2: field 'question' is ''; text was wanted")):
+        path.write_bytes(b'q\t1\n' + line)
+        with pytest.raises(ValueError, match=wanted):
+            read_benchmark('mgsm_zh', str(path))
+    with pytest.raises(ValueError, match='absent.tsv: there is no such file; lines of a question'):
+        read_benchmark('mgsm_zh', str(tmp_path / 'absent.tsv'))
+
+
 def test_missing_file_and_unknown_benchmark(tmp_path):
     with pytest.raises(ValueError, match='there is no such file'):
         read_benchmark('math', str(tmp_path / 'absent.jsonl'))
@@ -116,8 +140,8 @@ def test_missing_file_and_unknown_benchmark(tmp_path):
 
 def test_other_subjects_of_mmlu_and_rows_without_an_answer_are_left_out_and_counted(tmp_path, caplog):
     row = {'question': 'q', 'choices': ['4', '5'], 'answer': 0}
-    rows = [row | {'subject': 'philosophy'}, row | {'subject': 'astronomy'}, row | {'subject': 'college_physics', 'answer': None},
-            row | {'subject': 'sociology'}]
+    rows = [row | {'subject': 'philosophy'}, row | {'subject': 'astronomy'},
+            row | {'subject': 'college_physics', 'answer': None}, row | {'subject': 'sociology'}]
     with caplog.at_level(logging.WARNING):
         assert [problem.level for problem in read_benchmark('mmlu_stem', write(tmp_path, *rows))] == ['astronomy']
     assert 'left out 2 problems (a subject outside STEM), the first in line 1' in caplog.text
@@ -137,7 +161,8 @@ def test_tfds_gives_the_published_rows(monkeypatch):
 
 def test_shared_files_are_read_as_the_benchmarks_that_they_are(shared):
     kinds = {'gsm8k_train': 'gsm8k', 'math_train_answers': 'math', 'math_prm800k_train': 'math', 'cmath_valid': 'cmath',
-             'gaokao_bench_math_i_fill-in-the-blank': 'gaokao_mathcloze', 'gaokao_bench_math_ii_fill-in-the-blank': 'gaokao_mathcloze',
+             'gaokao_bench_math_i_fill-in-the-blank': 'gaokao_mathcloze',
+             'gaokao_bench_math_ii_fill-in-the-blank': 'gaokao_mathcloze',
              'gaokao_bench_math_i_mcqs': 'gaokao_mathqa', 'gaokao_bench_math_ii_mcqs': 'gaokao_mathqa'}
     problems = {name: read_benchmark(kind, str(shared / f'data/problems/{name}.jsonl')) for name, kind in kinds.items()}
     assert len(problems['gsm8k_train']) == 7473

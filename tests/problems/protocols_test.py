@@ -107,6 +107,8 @@ def test_zero_shot_prompts_are_the_papers():
     assert protocol('zero_shot_tir', 'math').prompt('1+1?', 0) == (
         'User: 1+1?\nPlease integrate natural language reasoning with programs to solve the problem above, and put your '
         'final answer within \\boxed{}.\n\nAssistant:')
+    assert protocol('zero_shot_tir', 'cmath').prompt('一加一？', 0) == (
+        'User: 一加一？\n请结合自然语言和Python程序语言来解答问题，并把最终答案放置于\\boxed{}中。\n\nAssistant:')
     assert protocol('zero_shot_cot', 'math', templates=Templates(en='{problem} =')).prompt('1+1', 0) == '1+1 ='
 
 
@@ -114,6 +116,12 @@ def test_zero_shot_prompts_are_the_papers():
 def test_cut_at_the_first_stop_string(text, kept):
     assert cut(text, protocol('few_shot_cot', 'gsm8k').stop) == kept
     assert cut(text, ()) == text
+
+
+@pytest.mark.parametrize('name, extraction', [('zero_shot_cot', 'boxed'), ('few_shot_cot', 'answer')])
+def test_what_is_asked_by_exemplars_answers_in_their_sentence_not_in_a_box(name, extraction):
+    shown = (Exemplar('1+1?', 'Add them.', '2'),)
+    assert protocol(name, 'problems', exemplars=shown, extraction='boxed').extraction == extraction
 
 
 def test_a_program_is_cut_where_its_block_closes():

@@ -269,7 +269,7 @@ def test_files_of_the_host_are_refused(monkeypatch):
 
 @pytest.mark.parametrize('probe, old, new', [
     ('memory', "(resource.RLIMIT_AS, request['memory_bytes']), ", ''),
-    ('neighbours', '            wipe()\n', '            pass\n'),
+    ('neighbours', '        wipe()\n', '        pass\n'),
     ('endless loop', "return output, 'timeout'", "return output, ''"),
     ('endless output', "bytes(output[:request['output_bytes']])", 'bytes(output)'),
 ])

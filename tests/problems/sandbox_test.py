@@ -276,6 +276,20 @@ def test_nothing_is_remembered(sandbox):
     assert output == '3.141592653589793 /tmp pi\n'
 
 
+def test_no_frame_holds_an_earlier_snippet(sandbox):
+    run(sandbox, "earlier = 'a secret'\nprint(earlier)")
+    output, _ = run(sandbox, '''
+        import sys
+        frame, found = sys._getframe(), []
+        while frame:
+            found.append(frame.f_code.co_name)
+            if 'a ' + 'secret' in repr({**frame.f_locals, **frame.f_globals}):
+                print('found in', frame.f_code.co_name)
+            frame = frame.f_back
+        print(found[:2], found[-2:])''')
+    assert output == "['<module>', 'execute'] ['main', '<module>']\n"
+
+
 def test_the_same_snippet_gives_the_same_output(sandbox):
     code = 'import random, numpy\nprint(random.random(), numpy.random.rand(), hash("x"), {"a", "b", "c"})'
     first = run(sandbox, code)

@@ -27,8 +27,8 @@ MEANS = {'accuracy', 'greedy', 'maj@8', 'pass@8'}
 
 def settings(tiny, workdir, **changed):
     defaults = dict(workdir=epath.Path(workdir), problems=tiny.problems, model=tiny.model,
-                    mesh=sharding.make_mesh(2, 2, 2), samples=SAMPLES, sampling=Sampling(temperature=0.9), max_tokens=6, batch=6, seed=2,
-                    templates=tiny.templates)
+                    mesh=sharding.make_mesh(2, 2, 2), samples=SAMPLES, sampling=Sampling(temperature=0.9), max_tokens=6,
+                    batch=6, seed=2, templates=tiny.templates)
     return defaults | changed
 
 
@@ -203,7 +203,8 @@ def test_a_finished_evaluation_started_again_generates_nothing(tiny, published, 
     (dict(max_tokens=7), 'max_tokens 6 then, 7 now'), (dict(limit=3), 'problems 4 then, 3 now'),
     (dict(sampling=Sampling(temperature=0.5)), "sampling {'temperature': 0.9"),
 ])
-def test_answers_under_other_settings_are_refused(tiny, published, two, changed, named):
+def test_answers_under_other_settings_are_refused(tiny, published, two, changed, named, monkeypatch):
+    monkeypatch.setattr(evaluate.trained_model, 'open_params', None)     # before the parameters are read
     with pytest.raises(ValueError, match=named):
         evaluate.run(**several(tiny, published, two, **changed))
 
@@ -295,8 +296,8 @@ def called(monkeypatch):
 def test_tools_are_started_once_and_their_output_is_in_the_text(tiny, published, tmp_path, called):
     (tmp_path / 'shown.jsonl').write_text(json.dumps({'problem': '1+1=?', 'solution': 'print(1+1)', 'answer': '2'}) + '\n')
     changed = dict(benchmarks=[('gsm8k', 'gsm8k.jsonl', 'zero_shot_tir'), ('math', 'math.jsonl'),
-                               ('gsm8k', 'gsm8k.jsonl', 'few_shot_pot')], exemplars={'gsm8k': str(tmp_path / 'shown.jsonl')},
-                   tool_rounds=1, max_tokens=24)
+                               ('gsm8k', 'gsm8k.jsonl', 'few_shot_pot')],
+                   exemplars={'gsm8k.few_shot_pot': str(tmp_path / 'shown.jsonl')}, tool_rounds=1, max_tokens=24)
     evaluate.run(**several(tiny, published, tmp_path / 'eight', **changed))
     evaluate.run(**several(tiny, published, tmp_path / 'one', **changed, mesh=sharding.make_mesh(devices=jax.devices()[:1])))
     assert Tool.started == 2 and results(tmp_path / 'eight') == results(tmp_path / 'one')
