@@ -96,8 +96,8 @@ class _Output:
             self.text, self.length = self.text + text, self.length + (left if over else part.length)
             self.truncated = over or part.truncated
             return False
-        self.code = tool_text.code_blocks(call)[-1]
         self.text, self.length = self.text + call, self.length + len(tokenizer.encode(call))
+        self.code = tool_text.program(tool_text.code_blocks(self.text))
         return True
 
     def answered(self, block: str) -> bool:

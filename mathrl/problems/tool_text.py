@@ -1,9 +1,9 @@
 """Programs and their outputs as text: what a model writes between ```python and ```, and gets back as ```output.
 
-Each block runs alone, as in ToRA and Qwen2.5-Math: a block that needs an earlier one's variables has to define them
-again, and gets a NameError where it does not; nothing a model has run before changes what a block does.
+A block runs in a process of its own, behind the earlier blocks of its output: it finds their variables, as in a notebook.
 """
 import re
+from collections.abc import Sequence
 
 from mathrl.problems.python_tool import ToolResult
 
@@ -13,6 +13,12 @@ BLOCK = re.compile(r'```(?:python|py)[ \t]*\n(?P<code>.*?)(?P<end>```(?!output)|
 REPORT = re.compile(r'^(?:Traceback \(most recent call last\):|  File "<snippet>", line \d+)$', re.MULTILINE)
 LAST_LINES = {'timeout': 'TimeoutError: the program ran too long', 'output limit': '...',
               'out of memory': 'MemoryError', 'killed': 'the program was killed'}
+# Line breaks of the blocks are escaped in a literal, and what they print or raise was shown before.
+EARLIER = """import contextlib, io
+for block in {blocks!r}:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(Exception):
+        exec(block)
+"""
 LINE = 500      # characters kept of an exception's message
 
 
@@ -22,6 +28,15 @@ def code_blocks(text: str) -> list[str]:
     'So\\n```python\\nprint(1)\\n```\\nand\\n```python\\nx =' -> ['print(1)\\n', 'x =']
     """
     return [match['code'] for match in BLOCK.finditer(text)]
+
+
+def program(blocks: Sequence[str]) -> str:
+    """What is run for the last block: the earlier ones in silence, then the block.
+
+    As the paper's authors do (evaluation code of deepseek-ai/DeepSeek-Math). ['x = 2\n', 'print(x)\n'] prints 2.
+    """
+    *earlier, last = blocks
+    return EARLIER.format(blocks=earlier) + last if earlier else last
 
 
 def first_open_call(text: str) -> str | None:

@@ -6,6 +6,7 @@ from mathrl.evaluation import tool_turns
 from mathrl.evaluation.generation import Written
 from mathrl.evaluation.tool_turns import MAX_OUTPUTS, Tools, go_on, run_programs
 from mathrl.problems import exemplars_program
+from mathrl.problems import tool_text
 from mathrl.problems.prompts import Prompt
 from mathrl.problems.python_tool import PythonTool, SandboxUnavailable, ToolResult
 from mathrl.problems.verdict import grade
@@ -42,9 +43,9 @@ class Script:
 
 
 def calculator(programs):
-    """Prints what a few known programs print."""
+    """Prints what a few known programs print, each a line behind the earlier blocks."""
     known = {'print(6 * 7)': '42\n', 'print(1)': '1\n', 'print()': '\n', 'loop': ''}
-    return [ToolResult(known[program.strip()], 'timeout' if program == 'loop' else 'ok', 0.01) for program in programs]
+    return [ToolResult(known[program.strip().rsplit('\n', 1)[-1]], 'timeout' if program == 'loop' else 'ok', 0.01) for program in programs]
 
 
 def ask(script, firsts, rounds=4, prompt='P'):
@@ -88,6 +89,14 @@ def test_a_second_call_gets_its_own_output_and_another_key():
     script = Script(says.__getitem__)
     assert ask(script, [[CALL]])[0][0].text.endswith('```output\n1\n```\nDone.')
     assert len({tuple(key) for *_, key in script.asked}) == 2
+
+
+def test_a_later_call_is_run_behind_the_earlier_ones():
+    script, asked = Script(lambda prompt: CALL, max_tokens=4000), []
+    prompts, keep = [Prompt('P', script.tokenizer.encode('P'))], lambda programs: asked.extend(programs) or calculator(programs)
+    go_on(script, [[script.write(CALL)]], prompts, [0], jax.random.key(0), sampling=Sampling(), tools=Tools(keep, 2))
+    block = tool_text.code_blocks(CALL)
+    assert asked == [tool_text.program(block), tool_text.program(block * 2)] and asked[0] != asked[1]
 
 
 @pytest.mark.parametrize('rounds, calls', [(0, 0), (1, 1), (3, 3)])

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from mathrl.problems import sandbox, sandbox_filter
+from mathrl.problems import sandbox, sandbox_filter, tool_text
 from mathrl.problems.python_tool import STATUSES, PythonTool, SandboxUnavailable, ToolResult
 
 
@@ -287,3 +287,10 @@ def test_forks_are_refused(monkeypatch, tmp_path):
 def test_a_filter_that_the_kernel_rejects_is_refused(monkeypatch):
     monkeypatch.setattr(sandbox, '_filter', lambda: sandbox_filter.program(platform.machine())[8:-8] + b'\xff' * 8)
     assert "probe 'network': error" in refusal()
+
+
+def test_a_block_finds_what_the_earlier_ones_made_and_their_output_is_not_shown_again(tool):
+    blocks = ['import math\nx = 2\nprint("first")\n', 'y = x + 1\nprint(1 / 0)\n', 'def f():\n    return x * y\nprint("""\nz""")\n',
+              'print(f(), math.floor(2.5))\n']
+    assert tool.run(tool_text.program(blocks)) == ToolResult('6 2\n', 'ok', pytest.approx(0, abs=5))
+    assert tool.run(tool_text.program(blocks[:2])).output.endswith('ZeroDivisionError: division by zero\n')

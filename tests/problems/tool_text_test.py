@@ -2,7 +2,7 @@
 import pytest
 
 from mathrl.problems.python_tool import ToolResult
-from mathrl.problems.tool_text import code_blocks, first_open_call, output_block, program_answer
+from mathrl.problems.tool_text import code_blocks, first_open_call, output_block, program, program_answer
 
 TRACEBACK = ('Traceback (most recent call last):\n  File "<snippet>", line 2, in <module>\n'
              'ZeroDivisionError: division by zero\n')
@@ -63,3 +63,7 @@ def test_output_block_is_short():
 ])
 def test_program_answer(output, status, answer):
     assert program_answer(ToolResult(output, status, 0.1)) == answer
+
+
+def test_one_block_is_run_as_it_is():
+    assert program(['print(1)\n']) == 'print(1)\n'
