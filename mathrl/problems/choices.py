@@ -5,14 +5,14 @@ from mathrl.problems.normalise import narrow
 
 LETTERS = 'ABCDEFGH'
 MAX_READ = 2000     # characters of an answer
-_WRAPPED = re.compile(r'\\(?:text(?:bf|rm|it|sf|tt|normal)?|mathrm|mathbf|mathit|mathsf|mbox|rm|bf|boxed)(?![a-zA-Z])'
-                      r'|\\q?quad(?![a-zA-Z])|[{}$*`\\~]|<[^<>]{1,20}>')
+_WRAPPED = re.compile(r'\\(?:text(?:bf|rm|it|sf|tt|normal)?|math(?:rm|bf|it|sf)|mbox|rm|bf|boxed|displaystyle)'
+                      r'(?![a-zA-Z])|\\q?quad(?![a-zA-Z])|[{}$*`\\~]|<[^<>]{1,20}>')
 _ONE = re.compile(rf'\(?\s*([{LETTERS}])\s*\)?')
 _SEVERAL = re.compile(rf'(?:\(?[{LETTERS}]\)?(?:\s?(?:,|;|/|和|与|或|&|and|or)\s?|\s)?){{1,12}}')
 _OPTION = re.compile(rf'(?:^|[\s(（]|\\textbf\{{\(|\\text\{{\(|\\mathrm\{{\()([{LETTERS}])\s?[.:)）、．：]')
 _INDEFINITE = r'(?!(?<=A) (?!is |and |or )[a-z])'     # 'A circle' names no option
 _ANSWER = re.compile(rf'(?:选项|选择|选|项|为|是|应|故|[:：\s]|(?i:the|correct|option|choice|answer|is)\b)*\(?\s?([{LETTERS}])'
-                     rf'(?=$|\s?[).:,;]|\s|项|选项|是|正确|或|和|与){_INDEFINITE}')
+                     rf'(?=$|\s?[).:,;]|\s|\((?=[\u4e00-\u9fff])|项|选项|是|正确|或|和|与){_INDEFINITE}')
 _NAMED = re.compile(rf"(?<![a-zA-Z0-9_^])\(?([A-F])\)?(?![a-zA-Z0-9_^'(=+]){_INDEFINITE}")
 _MORE = re.compile(r'\)?\s*(?:(?:,|;|/|或|和|与|也|可能|or|and|maybe|perhaps|possibly)\s*){1,3}'
                    rf'\(?([{LETTERS}])(?![a-zA-Z])')

@@ -6,14 +6,17 @@ import re
 
 from mathrl.problems import kinds, units
 from mathrl.problems.latex_tokens import TooLarge
-from mathrl.problems.nodes import Node
+from mathrl.problems.nodes import Node, flat
 from mathrl.problems.normalise import normalise, words
+from mathrl.problems.open_answers import alternatives, in_allowed_range
 from mathrl.problems.trees import Question, same
 
 MAX_ANSWER = 4000    # characters
 _IDLE_SPACE = re.compile(r'(?<![0-9]) +| +(?![0-9])')
-_ORDERED = re.compile(r'in (?:increasing|ascending|descending|decreasing|that|this|the) order|ordered'
-                      r'|from (?:least|smallest|greatest|largest)|respectively|依次|分别|从小到大|从大到小|顺序', re.IGNORECASE)
+_SORTED = re.compile(r'in (?:increasing|ascending|descending|decreasing) order'
+                     r'|from (?:least|smallest|greatest|largest)|从小到大|从大到小', re.IGNORECASE)
+_IN_TURN = re.compile(r'in (?:that|this|the) order|respectively|依次|分别|按顺序', re.IGNORECASE)     # where it asks
+_SENTENCE_END = re.compile(r'(?<=[.?!。？！])\s+')
 _THOUSANDS = re.compile(r'(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9]|,[0-9])')
 _BRACKETS = {'(': 1, '[': 1, '\\{': 1, ')': -1, ']': -1, '\\}': -1}
 _THOUSANDS_OR_BRACKET = re.compile(_THOUSANDS.pattern + r'|[()\[\]]|\\[{}]')
@@ -21,14 +24,18 @@ _PERCENT = re.compile(r'percent|百分|%', re.IGNORECASE)
 _BASE = re.compile(r'\bbase\b|进制|\$_|_\{?[0-9]|\bbinary\b|\boctal\b', re.IGNORECASE)
 _WORDS = re.compile(r'[A-Za-z]?[a-z]{2,}(?: [a-z]+)*')
 _HAN = re.compile('[\u4e00-\u9fff]{2}')
+_TIME = re.compile('([0-9]{1,2})(?::([0-9]{2}))?(?::([0-9]{2}))? ?([ap]m)?')
 _NOTHING = {word: group for group, members in {
-    'no solution': 'no solution|no solutions|no real solution|no real solutions|empty set|\\emptyset|无解|方程无解|空集|none',
+    'no solution': 'no solution|no solutions|no real solution|no real solutions|empty set|empty|emptyset|none'
+                   '|无解|方程无解|空集',
     'undefined': 'undefined|does not exist|dne|不存在',
 }.items() for word in members.split('|')}
 
 
 def question(problem: str) -> Question:
-    return Question(bool(_ORDERED.search(problem)), bool(_PERCENT.search(problem)), bool(_BASE.search(problem)))
+    last = _SENTENCE_END.split(problem.strip())[-1]
+    return Question(ordered=bool(_SORTED.search(problem) or _IN_TURN.search(last)),
+                    percent=bool(_PERCENT.search(problem)), base=bool(_BASE.search(problem)))
 
 
 def equal(answer: str, reference: str, problem: str = '') -> bool:
@@ -45,9 +52,11 @@ def equal(answer: str, reference: str, problem: str = '') -> bool:
         return bool(plain)
     if kinds.kind(reference) == 'labels':
         return kinds.labels(answer) == kinds.labels(reference)
-    parts = [part for part in re.split(r'\\?#\s*\\?#', reference) if part.strip()]   # GAOKAO-Bench: '0.3 ## 3/10'
+    parts = alternatives(reference, problem)
     if len(parts) > 1:
         return any(equal(answer, part, problem) for part in parts)
+    if in_allowed_range(answer, reference):
+        return True
     asked = question(problem)
     return any(_equal(one, other, asked) for one in joined_thousands(answer) for other in joined_thousands(reference))
 
@@ -72,16 +81,25 @@ def _equal(answer: str, reference: str, asked: Question) -> bool:
     if _WORDS.fullmatch(reference) and words(answer) == words(reference):
         return True
     if right is None or kinds.is_text(right):
-        return same_text(answer, reference) or _half_day(left, right)
-    return left is not None and (same(left, right, asked) or same(_lettered(left), _lettered(right), asked))
+        return same_text(answer, reference) or _same_time(words(answer), words(reference))
+    return left is not None and (same(left, right, asked) or _same_reread(_reread(left), right, asked))
 
 
-def _lettered(tree: Node) -> Node:
-    """'10 m' as ten metres, where its other reading, ten times m, did not do."""
-    if tree.op == 'product' and len(tree.args) == 2 and tree.args[0].op == 'number' and tree.args[1].op == 'name':
-        if tree.args[1].args[0] in units.LETTERS:
-            return Node('measured', (tree.args[0], tree.args[1].args[0]))
-    return tree
+def _same_reread(left: Node, right: Node, asked: Question) -> bool:
+    return same(left, right, asked) or (left.op == 'measured' and same(left, _reread(right), asked))
+
+
+def _reread(tree: Node) -> Node:
+    """Readings where the first did not do: '10 m' as ten metres, not ten times m; 'N1' as N_1, not N times one."""
+    if tree.op == 'product' and len(tree.args) == 2:
+        first, second = tree.args
+        name, *powers = second.args if second.op == 'power' else (second,)
+        unit = '^'.join(map(flat, (name, *powers)))
+        if first.op == 'number' and name.op == 'name' and name.args[0] in units.LETTERS and units.is_unit(unit):
+            return Node('measured', (first, unit))
+        if first.op == 'name' and second.op == 'number' and '_' not in first.args[0]:
+            return Node('name', (f'{first.args[0]}_{flat(second)}',))
+    return Node(tree.op, tuple(_reread(one) if isinstance(one, Node) else one for one in tree.args))
 
 
 def same_text(answer: str, reference: str) -> bool:
@@ -90,15 +108,21 @@ def same_text(answer: str, reference: str) -> bool:
         return bool(left)
     if _NOTHING.get(right) is not None and _NOTHING.get(left) == _NOTHING[right]:
         return True
+    if naming := re.fullmatch(r'[^,]*(?<![不非没])[是为](.+)', left):     # 最合适的方法是分层抽样
+        left = naming[1]
     if _HAN.search(right) and right in left and len(left) <= len(right) + 4:     # 分层抽样 in 分层抽样法
         return not re.search('[不非没,]', left.replace(right, '', 1))
+    if re.fullmatch('[a-z]{2,}', right) and right.upper() in reference and re.fullmatch('[a-z](?:[, ]+[a-z])+', left):
+        return re.sub('[, ]', '', left) == right
     if ',' in right:
         return sorted(re.split(r'[,;]| and ', left)) == sorted(re.split(r'[,;]| and ', right))
     return bool(right) and re.fullmatch(rf'(?:the answer is |answer:|it is |on )?{re.escape(right)}', left) is not None
 
 
-def _half_day(left: Node | None, right: Node | None) -> bool:
-    """'4:30' for '4:30 pm': a time of day may leave out its half of the day, not change it."""
-    if left is None or right is None or not left.op == right.op == 'ratio':
+def _same_time(given: str, wanted: str) -> bool:
+    """'4:30', '4:30 pm' for '4:30 pm'; '9:00 am' for '9 am'. A half of the day may be left out, not changed."""
+    left, right = _TIME.fullmatch(given), _TIME.fullmatch(wanted)
+    if not left or not right or not (left[2] or left[4]):
         return False
-    return left.args == (*right.args[:-1], *right.args[-1].args[:1])
+    clock = lambda time: [int(part or 0) for part in time.groups()[:3]]
+    return clock(left) == clock(right) and left[4] in (right[4], None)

@@ -15,7 +15,7 @@ def boxed(output: str) -> str | None:
     """Content of the last \\boxed{...} or \\fbox{...}; None where there is none, or it is empty or unclosed.
 
     'so \\boxed{\\frac{1}{2}}.' -> '\\frac{1}{2}'. An output cut off inside its last box has not answered. Boxes that
-    only 'and', 'or' or a comma parts are one answer: '\\boxed{1} or \\boxed{2}' -> '1, 2'; one that is repeated counts once.
+    only 'and', 'or' or a comma parts are one answer, '\\boxed{1} or \\boxed{2}' -> '1, 2'; a repeated one counts once.
     """
     boxes = _last_boxes(output)
     if not boxes or boxes[-1] is None:

@@ -3,13 +3,16 @@ import re
 
 from mathrl.problems import choices
 from mathrl.problems.latex_parser import parse
-from mathrl.problems.latex_tokens import MAX_LENGTH, TooLarge, Unreadable
+from mathrl.problems.latex_tokens import MAX_LENGTH, Unreadable
 from mathrl.problems.nodes import Node
 from mathrl.problems.normalise import normalise
 from mathrl.problems.numerals import english_number, to_digits
 
 _REMARK = re.compile(r'(?<=.)\s*\((?=[^()]*[\u4e00-\u9fff])[^()]*\)$')
 _STEP = re.compile(r'=|\\(?:Rightarrow|implies|Longrightarrow|therefore)(?![a-zA-Z])')
+_MODULUS = re.compile(r'\s*(?:\\[pb]?mod(?![a-zA-Z])|\(?\s*\\text\{\s*\(?mod\s*\}|\(mod(?= ))'
+                      r'\s*\{?\s*[0-9a-z]+\s*\}?\s*\)?$')
+_BASE = re.compile(r'\(?([0-9]+)\)?\s*(?:_\s*\{?|\()?\s*(?:\\text\{\s*)?\(?(?:in )?base ?\}?\s*([0-9]+|[a-z]+)[\s})]*')
 _LABELS = re.compile(r'(?:\(([0-9]{1,2})\)[ ,和与及]*){2,}')
 
 
@@ -56,8 +59,14 @@ def _has_words(tree: Node) -> bool:
 
 
 def _items(text: str) -> str:
-    """Blanks without their numbers, remarks and a brace too many: '(1). 5; (2). 6' -> '5; 6', '2 (满足x>1皆可)' -> '2'."""
-    text = _REMARK.sub('', text)
+    """Blanks without their numbers, remarks, a modulus, a brace too many: '(1). 5; (2). 6' -> '5; 6'.
+
+    '2 (满足x>1皆可)' -> '2'; '5 \\pmod 7' -> '5'; a base in words as an index: '101 (\\text{base } 2)' -> '101_{2}'.
+    """
+    text = _MODULUS.sub('', _REMARK.sub('', text))
+    if base := _BASE.fullmatch(text):
+        text = f'{base[1]}_{{{base[2]}}}'
+    text = re.sub(r'^\(([0-9]+)\)\s*_', r'\1_', text)
     if text.endswith('}') and text.count('}') - text.count('\\}') > text.count('{') - text.count('\\{'):
         text = text[:-1]
     if set_builder := re.fullmatch(r'\{(\s?[a-z]\s?\|.*)\}', text):
@@ -79,8 +88,11 @@ def is_text(tree: Node) -> bool:
 
 
 def labels(text: str) -> frozenset[int] | None:
-    """The numbers of statements: '(2)(3)', '②③', '(2)和(3)', '2,3' -> {2, 3}; None where other things are said."""
-    text = to_digits(normalise(text))
-    found = re.findall('[0-9]{1,2}', text)
-    other = re.sub(r'[0-9()\s,;和与及]|\\text|[{}]|and', '', text)
-    return None if other or not found else frozenset(map(int, found))
+    """The numbers of statements: '(2)(3)', '②③正确', '(2)和(3)', '2,3', '23' -> {2, 3}; None where more is said."""
+    text = normalise(text)
+    joined = re.fullmatch('[1-9]{2,9}', text)
+    found = joined[0] if joined else re.findall(r'\(([0-9]{1,2})\)', text) or re.findall('[0-9]{1,2}', to_digits(text))
+    other = re.sub(r'[0-9()\s,;\u4e00-\u9fff]|\\text|[{}]|and', '', text)
+    if other or not found or re.search('[不非没无错假误]', text):
+        return None
+    return frozenset(map(int, found))

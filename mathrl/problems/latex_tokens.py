@@ -26,8 +26,8 @@ class Token:
 
 
 GREEK = frozenset('\\' + name for name in (
-    'alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi chi '
-    'psi omega Delta Gamma Omega Phi Psi Sigma Theta Lambda ell hbar').split())
+    'alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi '
+    'chi psi omega Delta Gamma Omega Phi Psi Sigma Theta Lambda ell hbar').split())
 ARGUMENTS = GREEK | {'\\pi', '\\sqrt'}       # go on with the argument of a function that has no brackets
 ACCENTS = frozenset(('\\overline', '\\bar', '\\hat', '\\widehat', '\\tilde', '\\dot', '\\underline', '\\boxed'))
 PERIODS = ('\\overline', '\\dot', '\\bar')      # over the digits that repeat
@@ -87,7 +87,7 @@ def _tokens(match: re.Match, spaced: bool, before: list[Token]) -> list[Token]:
     if kind == 'letters':
         return _letters(found, spaced, before)
     if kind == 'mark':
-        return [Token('mark', {'==': '=', '~': ' '}.get(found, found), spaced)] if found != '~' else []
+        return [] if found == '~' else [Token('mark', '=' if found == '==' else found, spaced)]
     return [_command(found, spaced)]
 
 
@@ -107,14 +107,16 @@ def _command(found: str, spaced: bool) -> Token:
 
 
 def _words(inside: str, spaced: bool) -> list[Token]:
-    """Text inside a formula: separators, a variable's letter, a unit or words: \\text{ and } -> ','."""
+    """Text inside a formula: \\text{ and } -> ',', \\text{ to } -> ':'; a variable's letter, a unit or words."""
     content = inside.strip()
     bare = content.strip(' ,;，').casefold()
     if bare in _SEPARATING:
         return [Token('mark', ',', spaced)] if content else []
+    if bare == 'to':
+        return [Token('mark', ':', spaced)]
     if is_unit(content):
         return [Token('unit', content, spaced)]
-    if len(content) == 1 and content.isalpha():
+    if re.fullmatch('[a-zA-Z]', content):
         return [Token('name', content, spaced)]
     if re.fullmatch(r'-?[0-9]+(?:\.[0-9]+)?', content):
         return list(tokenise(content))

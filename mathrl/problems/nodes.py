@@ -14,6 +14,13 @@ def number(value) -> Node:
     return Node('number', (Fraction(value),))
 
 
+def negative(node: Node) -> Node:
+    """-\\$5 and \\$-5 are one: the sign goes to the value, past its unit."""
+    if node.op in ('measured', 'degrees'):
+        return Node(node.op, (negative(node.args[0]), *node.args[1:]))
+    return Node('negative', (node,))
+
+
 def several(op: str, parts: list[Node]) -> Node:
     """One node of several parts; one part alone is itself."""
     return parts[0] if len(parts) == 1 else Node(op, tuple(parts))

@@ -9,6 +9,7 @@ _MARKS = {
     '∅': '\\emptyset ', '⟨〈': '\\langle ', '⟩〉': '\\rangle ', '∣｜': '|', '“”「」': '', '₀': '_0', '￥¥': '',
     'α': '\\alpha ', 'β': '\\beta ', 'γ': '\\gamma ', 'θ': '\\theta ', 'λ': '\\lambda ', 'φϕ': '\\phi ',
     'ω': '\\omega ', '∠': '\\angle ', '△': '\\triangle ', 'ℝ': '\\mathbb{R}', 'ℤ': '\\mathbb{Z}', '∶': ':', '～': '~',
+    '¢': '\\text{ cents}',
 }
 _TABLE = {ord(character): spelling for characters, spelling in _MARKS.items() for character in characters}
 _TABLE |= {0x2460 + place: f'({place + 1})' for place in range(20)}                       # ① ... ⑳
@@ -18,21 +19,24 @@ _RAISED = re.compile('[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+')
 _OCR = str.maketrans('雉', '锥')     # a slip in GAOKAO-Bench
 _LOWERED = re.compile('[₀₁₂₃₄₅₆₇₈₉]+')
 
-_THOUSANDS = re.compile(r'(?<=[0-9])(?:\{,\}|,\\!|\\,|\\ |\\!) ?(?=[0-9]{3}(?![0-9]))')
+_THOUSANDS = re.compile(r'(?<=[0-9])(?:\{,\}|, ?\\!|\\,|\\ |\\!) ?(?=[0-9]{3}(?![0-9]))')
 _SIZES = re.compile(r'\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|mathstrut|nolimits)(?![a-zA-Z])')
 _POWER = re.compile(r'(?<=[0-9a-zA-Z)\]}])\s?\*\*\s?(?=[0-9a-zA-Z(\\-])')
 _SYMPY_I = re.compile(r'\*\s?I(?![a-zA-Z])')
-_PHANTOM = re.compile(r'\\[hv]?phantom\s*(?:\{[^{}]*\}|.)')
+_UNSEEN = re.compile(r'\\[hv]?phantom\s*(?:\{[^{}]*\}|.)'
+                     r'|\\(?:text)?color\s*\{[a-zA-Z]+\}|(?<=\\\\)\[[0-9.]+(?:em|ex|pt|mm|cm)\]')
 _SPACES = re.compile(r'\\\\|\\[,;:!> ]|\\q?quad(?![a-zA-Z])|\\hspace\{[^{}]*\}|\\n(?![a-zA-Z])|~|\s+')
-_DEGREE = re.compile(r'\^\s*(?:\\circ(?![a-zA-Z])|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])|\\circ(?![a-zA-Z])')
+_DEGREE = re.compile(r'(?:\^\s*(?:\\circ(?![a-zA-Z])|\{\s*\\circ\s*\})|\\degree(?![a-zA-Z])|\\circ(?![a-zA-Z]))'
+                     r'(?:\s*(?:[CF](?![a-zA-Z])|\\(?:text|mathrm|mbox)\s*\{[\s~]*[CF]\s*\}))?')
 _NAMES = (
     (re.compile(r'\\[dtc]frac(?![a-zA-Z])'), r'\\frac'),
     (re.compile(r'\\[dt]binom(?![a-zA-Z])'), r'\\binom'),
     (re.compile(r'\\(?:text(?:bf|rm|it|normal|sf|tt)?|mbox|hbox)\s*\{'), r'\\text{'),
     (re.compile(r'\\(?:operatorname|mathop)\*?\s*\{\s*([a-zA-Z]+)\s*\}'), r'\\\1 '),
     (re.compile(r'\\(?:mathrm|mathbf|mathit|bf|rm)\s*\{[~\s]*([a-zA-Z])\s*\}'), r' \1'),
-    (re.compile(r'\\(?:mathrm|rm)\s*\{\s*([a-zA-Z][a-zA-Z .]*[a-zA-Z.])\s*\}'), r'\\text{\1}'),
-    (re.compile(r'\\(?:math(?:rm|bf|it|sf|cal)|boldsymbol|bm|bf|rm|it|vec|overrightarrow)(?![a-zA-Z])'), ''),
+    (re.compile(r'\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}'), r'\\binom{\1}{\2}'),
+    (re.compile(r'\\(?:mathrm|rm)\s*\{[~\s]*([a-zA-Z][a-zA-Z .]*[a-zA-Z.])\s*\}'), r'\\text{\1}'),
+    (re.compile(r'\\(?:math(?:rm|bf|it|sf|cal)|boldsymbol|bold|bm|bf|rm|it|vec|overrightarrow)(?![a-zA-Z])'), ''),
     (re.compile(r'\\(?:leqslant|leq)(?![a-zA-Z])'), r'\\le'),
     (re.compile(r'\\(?:geqslant|geq)(?![a-zA-Z])'), r'\\ge'),
     (re.compile(r'\\neq(?![a-zA-Z])'), r'\\ne'),
@@ -65,8 +69,8 @@ def narrow(text: str) -> str:
 def normalise(text: str) -> str:
     """LaTeX without layout: ' $\\dfrac12$。' -> '\\frac12'; '\\left( 1,\\, 2 \\right)' -> '( 1, 2 )'."""
     text = _THOUSANDS.sub('', narrow(text))
-    text = _SIZES.sub('', _PHANTOM.sub('', text))
-    text = text.replace('\\$', ' \\usd ')
+    text = _SIZES.sub('', _UNSEEN.sub('', text))
+    text = text.replace('倍根号', '根号').replace('根号', '\\sqrt ').replace('\\$', ' \\usd ')
     text = _SYMPY_I.sub('*i', _POWER.sub('^', text))
     text = _DEGREE.sub(r' \\degree ', text)
     for pattern, spelling in _NAMES:

@@ -28,7 +28,9 @@ def same_region(left: Node, right: Node, same: Callable) -> bool | None:
 
 
 def intervals(tree: Node) -> tuple[tuple, ...] | None:
-    """(opening, closing, low, high) of each part; None where the tree is no region."""
+    """(opening, closing, low, high) of each part; None where the tree is no region. The point 5 is [5, 5]."""
+    if tree.op == 'set':
+        return tuple(_point(one) for one in tree.args)
     if tree.op in ('union', 'list'):
         parts = [intervals(one) for one in tree.args]
         return None if len(parts) > 24 or None in parts else tuple(one for part in parts for one in part)
@@ -37,6 +39,10 @@ def intervals(tree: Node) -> tuple[tuple, ...] | None:
     if tree.op == 'relation':
         return _inequality(tree.args)
     return None
+
+
+def _point(value: Node) -> tuple:
+    return '[', ']', value, value
 
 
 def _says_region(tree: Node) -> bool:
@@ -55,9 +61,11 @@ def _same_part(one: tuple, other: tuple, same: Callable) -> bool:
 
 
 def _inequality(parts: tuple) -> tuple[tuple, ...] | None:
-    """a < x <= b, x > a, a >= x, x != a; x in (region)."""
+    """a < x <= b, x > a, a >= x, x != a, x = a; x in (region)."""
     if len(parts) == 3 and parts[1] == 'in' and parts[0].op == 'name':
         return intervals(parts[2])
+    if len(parts) == 3 and parts[1] == '=' and _is_variable(parts[0]):
+        return (_point(parts[2]),)
     signs = parts[1::2]
     if set(signs) <= {'>', '>='}:
         parts, signs = _turned(parts)

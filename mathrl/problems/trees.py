@@ -30,6 +30,7 @@ def same(left: Node, right: Node, asked: Question) -> bool:
 
 
 def _same(left: Node, right: Node, asked: Question) -> bool:
+    left, right = _plain(left), _plain(right)
     if (found := regions.same_region(left, right, lambda one, other: same(one, other, asked))) is not None:
         return found
     if 'relation' in (left.op, right.op):
@@ -41,7 +42,7 @@ def _same(left: Node, right: Node, asked: Question) -> bool:
     if 'based' in (left.op, right.op):
         return left.op != right.op and asked.base and _digits(left) == _digits(right) is not None
     if 'matrix' in (left.op, right.op):
-        left, right = _column(left), _column(right)
+        left, right = _matrix(left), _matrix(right)
         return left.op == right.op and left.args[0] == right.args[0] and len(left.args) == len(right.args) and all(
             _pairwise(one.args, other.args, asked) for one, other in zip(left.args[1:], right.args[1:]))
     if any(tree.op in ('list', 'set') or has_sign(tree) for tree in (left, right)):
@@ -60,10 +61,26 @@ def _same(left: Node, right: Node, asked: Question) -> bool:
     return equal_values(left, right)
 
 
-def _column(tree: Node) -> Node:
-    """(1, 2) as the column that it may stand for."""
-    if tree.op == 'bracket' and tree.args[:2] == ('(', ')'):
-        return Node('matrix', (False, *(Node('row', (one,)) for one in tree.args[2:])))
+def _plain(tree: Node) -> Node:
+    """An angle as a measure, a point without its name: 90^\\circ in brackets, M(3,1)."""
+    if tree.op == 'degrees':
+        return Node('measured', (tree.args[0], 'degree'))
+    if tree.op == 'product' and len(tree.args) == 2 and tree.args[1].op == 'bracket' and tree.args[0].op == 'name' \
+            and tree.args[0].args[0][0].isupper() and tree.args[1].args[:2] == ('(', ')'):
+        return tree.args[1]
+    return tree
+
+
+def _matrix(tree: Node) -> Node:
+    """(1, 2) or [1, 2] as the column that it may stand for; c (a & b) as (ca & cb)."""
+    if tree.op == 'bracket' and tree.args[:2] in (('(', ')'), ('[', ']')):
+        rows = [one.args[2:] if one.op == 'bracket' and one.args[0] == '[' else (one,) for one in tree.args[2:]]
+        return Node('matrix', (False, *(Node('row', row) for row in rows)))
+    inside = [place for place, one in enumerate(tree.args) if isinstance(one, Node) and one.op == 'matrix']
+    if tree.op in ('product', 'quotient', 'negative') and inside == [0 if tree.op != 'product' else len(tree.args) - 1]:
+        bars, *rows = tree.args[inside[0]].args
+        entry = lambda one: Node(tree.op, (*tree.args[:inside[0]], one, *tree.args[inside[0] + 1:]))
+        return Node('matrix', (bars, *(Node('row', tuple(map(entry, row.args))) for row in rows)))
     return tree
 
 
@@ -81,9 +98,9 @@ def _measured(left: Node, right: Node, asked: Question) -> bool:
     if scale is None:
         return False
     if given == 'degree' and not wanted and _has_pi(reference):
-        return same(Node('degrees', (value,)), reference, asked)
+        return equal_values(Node('degrees', (value,)), reference)
     if wanted == 'degree' and not given and _has_pi(value):
-        return same(value, Node('degrees', (reference,)), asked)
+        return equal_values(value, Node('degrees', (reference,)))
     if scale == 1:
         return same(value, reference, asked)
     return equal_values(Node('product', (value, number(scale))), reference)
@@ -111,6 +128,8 @@ def _relation(left: Node, right: Node, asked: Question) -> bool:
     if left.op != right.op:
         if '~' in right.args:
             return any(same(left, part, asked) for part in _approximated(right))
+        if right.op == 'relation' and set(right.args[1::2]) == {'='} and not free_names(right):
+            return any(same(left, part, asked) for part in right.args[::2])     # 0.56 = 56%
         if right.op == 'relation':
             return _labelled(right) is not None and same(left, _labelled(right), asked)
         value = _value(left, asked)

@@ -9,7 +9,7 @@ _SCALES = {
                'ft foot feet 英尺': '381/1250', 'yd yard': '1143/1250', 'mi mile 英里': '1609344/1000'},
     'time': {'s sec second 秒': '1', 'min minute 分钟': '60', 'h hr hour 小时 时': '3600', 'day 天 日': '86400',
              'week 周 星期': '604800', 'month 个月 月': '2629800', 'yr year 年': '31557600'},
-    'mass': {'mg milligram 毫克': '1/1000', 'g gram 克': '1', 'kg kilogram 千克 公斤': '1000', 'ton tonne 吨': '1000000',
+    'mass': {'mg milligram 毫克': '1/1000', 'g gm gram 克': '1', 'kg kilogram 千克 公斤': '1000', 'ton tonne 吨': '1000000',
              'oz ounce': '28.349523125', 'lb pound 磅': '453.59237'},
     'dollars': {'usd dollar buck': '1', 'cent': '1/100'},
     'yuan': {'yuan 元 块': '1', '角': '1/10', '分': '1/100'},
@@ -36,7 +36,7 @@ def unit(text: str) -> tuple[str, Fraction] | None:
         over, under = unit(over), unit(under)
         return (f'{over[0]} per {under[0]}', over[1] / under[1]) if over and under and under[1] else None
     power = 1
-    if match := re.search(r'\s*\^\s*([23])$', text):
+    if match := re.search(r'\s*\^\s*([1-9])$', text):
         power, text = int(match[1]), text[:match.start()]
     if match := _CHINESE.fullmatch(text):
         power, text = _POWERS.get(match[1], power), text[len(match[1] or ''):]

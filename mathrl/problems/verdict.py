@@ -50,6 +50,7 @@ def _verdict(correct: bool, extracted: str) -> Verdict:
 def _answer(output: str, kind: str) -> str | None:
     """By protocol: the last box, the answer sentence, then the last thing of the reference's type."""
     box = extract.lenient_boxed(output)
+    output = sentences.after_programs(output)
     sentence = sentences.answer_sentence(output, choice=kind == 'choice')
     if kind == 'choice':
         return _choice(box, sentence, output)
@@ -75,7 +76,7 @@ def _choice(box: str | None, sentence: str | None, output: str) -> str | None:
 
 
 def _from_sentence(sentence: str, kind: str) -> str:
-    if kind == 'text' or sentences.says_no_answer(sentence):
+    if kind == 'text' or (sentences.says_no_answer(sentence) and not sentences.begins_with_number(sentence)):
         return sentence
     found = sentences.formula_in(sentence)
     if kind == 'number' and kinds.is_prose(found):

@@ -12,7 +12,7 @@ OPTIONS = 'Which?\nA. 1\nB. 2\nC. 3\nD. 4'
     ('C', 'C'), ('(C)', 'C'), ('\\text{(C)}', 'C'), ('C. \\frac12', 'C'), ('\\textbf{(C)}\\ 5', 'C'), ('选项C', 'C'),
     ('C项正确', 'C'), ('A or B', 'AB'), ('A, maybe B', 'AB'), ('AB', 'AB'),
     ('A、C', 'AC'), ('B和D', 'BD'), ('所以答案是C', 'C'), ('The answer is A', 'A'), ('option (B)', 'B'), ('b', 'B'),
-    ('Ｃ', 'C'), ('D: 5', 'D'), ('A is correct', 'A'), ('C，因为A错误', 'C'), ('(A', 'A'),
+    ('Ｃ', 'C'), ('D: 5', 'D'), ('A is correct', 'A'), ('C，因为A错误', 'C'), ('(A', 'A'), ('B（因为A错误）', 'B'),
     ('选项都不正确', None), ('A circle', None), ('a rectangle', None), ('x', None), ('A=5', None),
     ('none of A or B', None), ('', None)])
 def test_chosen(answer, wanted):

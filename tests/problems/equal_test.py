@@ -30,6 +30,7 @@ EQUAL = [
     ('12\\frac{3}{5}', '\\frac{63}{5}'), ('1 1/2', '1.5'), ('\\frac 59', '5/9'), ('½', '\\frac12'), ('5½', '5.5'),
     ('3:5', '\\frac{3}{5}'),
     # roots, pi, functions
+    ('2倍根号3', '2\\sqrt3'), ('{8 \\choose 3}', '56'), ('\\color{red}{5}', '5'), ('\\bold{5}', '5'),
     ('\\sqrt{8}', '2\\sqrt2'), ('2√5', '2\\sqrt{5}'), ('\\frac{2}{\\sqrt{3}}', '\\frac{2 \\sqrt{3}}{3}'),
     ('\\sqrt[3]{-8}', '-2'),
     ('\\sin 30^\\circ', '\\frac12'),
@@ -39,6 +40,7 @@ EQUAL = [
     ('e^{i\\pi}', '-1'), ('9+6i', '6+9i+3-3i'), ('\\cos^2 x+\\sin^2 x', '1'), ('\\frac{\\cos x}{\\sin x}', '\\cot x'),
     # expressions
     ('x + 1', '1+x'), ('(x-1)(x+1)', 'x^2-1'), ('(b+2)(a+5)', '(a+5)(b+2)'), ('-(p-q)', 'q-p'),
+    ('N1/N', '\\frac{N_1}{N}'),
     ('N_1/N', '\\frac{\\mathrm{N}_{1}}{\\mathrm{~N}}'),
     ('(-2)^{n-1}', '-\\frac{(-2)^n}{2}'), ('2(1-\\frac{1}{n+1})', '\\frac{2n}{n+1}'), ('2^{x}\\cdot 2', '2^{x+1}'),
     ('\\sqrt{x^2}', '|x|'),
@@ -52,6 +54,9 @@ EQUAL = [
     ('20平方厘米', '20\\text{ cm}^2'), ('\\$0.50', '50\\text{ cents}'),
     ('60 \\text{ mph}', '60 \\text{ miles per hour}'), ('25\\%', '25\\%'), ('25', '25\\%'),
     ('25 \\text{ percent}', '25\\%'), ('25\\%', '\\frac14'),
+    ('(90^\\circ)', '90^\\circ'), ('-5', '-5^\\circ'), ('5^\\circ\\text{C}', '5'), ('5 \\mathrm{~cm}', '5\\text{ cm}'),
+    ('240种', '240'), ('-\\$0.50', '-0.5'), ('\\$-0.50', '-\\$0.50'), ('80¢', '80\\text{ cents}'),
+    ('144 m^3', '144 \\mbox{ m}^3'), ('144 \\text{ cubic meters}', '144 \\mbox{ m}^3'),
     ('90', '90^\\circ'), ('90°', '90^{\\circ}'), ('90 \\text{ degrees}', '90^\\circ'),
     ('\\frac{\\pi}{2}', '90^\\circ'), ('x=4\\%', '4\\%'),
     # tuples, intervals, regions
@@ -63,7 +68,10 @@ EQUAL = [
     ('x<0 \\text{ or } x>1', '(-\\infty,0)\\cup(1,\\infty)'),
     ('x \\ne 2', '(-\\infty,2)\\cup(2,\\infty)'), ('\\mathbb{R}', '(-\\infty,\\infty)'),
     ('\\{x \\mid x>2\\}', '(2,\\infty)'), ('-80≤g(x)≤82', '[-80,82]'),
+    ('\\{x : x \\ne 2\\}', '(-\\infty,2)\\cup(2,\\infty)'), ('[0,7) \\cup \\{-1\\}', '\\{-1\\} \\cup [0,7)'),
+    ('x=-1 \\text{ or } 0 \\le x<7', '\\{-1\\} \\cup [0,7)'), ('M(3, \\sqrt{15})', '(3,\\sqrt{15})'),
     # sets and lists
+    ('111, \\! 111', '111111'), ('\\{45^\\circ, 135^\\circ\\}', '45^\\circ, 135^\\circ'), ('1 \\text{ to } 2', '1:2'),
     ('{x|x>2}', '(2,\\infty)'), ('(-oo, 3)', '(-\\infty,3)'), ('[3, 5]', '3, 5'),
     ('\\frac12 \\text{ or } 0.5', '0.5'), ('x=\\pm 3', '3,-3'), ('∠ABC=30°', '30^\\circ'), ('17(种)', '17'),
     ('x \\in \\{-1,1\\}', '1,-1'), ('p(x)=x^3+3x-6', 'x^3+3x-6'), ('a=1, b=2, c=3', '(1,2,3)'),
@@ -75,6 +83,11 @@ EQUAL = [
     ('$-\\frac{1}{2}$, $\\ln 2$', '(1). $-\\frac{1}{2} ; \\quad$ (2). $\\ln 2$.'),
     ('0.3', '$\\frac{3}{10} \\# \\# 0.3$'), ('3、5、7', '3, 5, 7'),
     # matrices
+    ('\\frac{1}{5}\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}', '\\begin{pmatrix} 1/5 \\\\ 2/5 \\end{pmatrix}'),
+    ('-\\begin{pmatrix} 1 & 2 \\end{pmatrix}', '\\begin{pmatrix} -1 & -2 \\end{pmatrix}'),
+    ('\\begin{pmatrix} 1 \\\\[1ex] 2 \\end{pmatrix}', '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}'),
+    ('[1, 2]', '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}'),
+    ('[[1, 2], [3, 4]]', '\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}'),
     ('\\begin{bmatrix} 1 & 2 \\\\ 3 & 4 \\end{bmatrix}', '\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}'),
     ('(1, 2)', '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}'),
     ('\\left(\\begin{array}{c} 1/2 \\\\ 0 \\end{array}\\right)', '\\begin{pmatrix} \\frac12 \\\\ 0 \\end{pmatrix}'),
@@ -88,7 +101,9 @@ EQUAL = [
     ('8.24', '\\approx 8.24 \\text{ mph}'),
     ('\\frac{121}{3} \\approx 40.33', '\\frac{121}{3}'),
     ('\\frac{121}{3} \\approx 40.33', '40.33'), ('\\overrightarrow{AB}=3', '3'),
+    ('56\\%', '0.56 = 56\\%'), ('0.56', '0.56 = 56\\%'), ('x \\equiv 5 \\pmod{7}', '5'), ('5 \\text{ (mod } 7)', '5'),
     # bases
+    ('(1011)_2', '1011_2'), ('1011_{\\text{base }2}', '1011_2'), ('1011 \\text{ base } 2', '1011_2'),
     ('52_{8}', '52_8'), ('4210_{\\text{five}}', '4210_{5}'), ('52_{\\text{8}}', '52_8'),
     # Chinese numerals
     ('三十二', '32'), ('一万', '10000'), ('百分之二十', '20\\%'), ('二分之一', '\\frac12'), ('1.5万', '15000'), ('３２', '三十二'),
@@ -97,6 +112,8 @@ EQUAL = [
     ('\\text{Yes}', 'Yes'), ('\\text{evelyn}', '\\text{Evelyn}'), ('\\textbf{east}', '\\text{east}'),
     ('\\mathrm{B}', 'B'), ('4:30 \\text{ p.m.}', '\\text{4:30 p.m.}'),
     ('4:30 PM', '\\text{4:30 p.m.}'), ('4:30', '4\\!:\\!30\\text{ p.m.}'), ('\\text{B, A}', '\\text{A,B}'),
+    ('9:00 \\text{ a.m.}', '9\\text{ a.m.}'), ('1:03', '\\text{1:03 PM}'), ('C, B, A, D', '\\text{CBAD}'),
+    ('最合适的抽样方法是分层抽样', '分层抽样'), ('\\emptyset', '\\text{empty}'),
     ('无解', '\\text{no solution}'), ('分层抽样法', '分层抽样.'),
     ('三棱锥，圆锥，三棱柱', '三棱雉、圆雉、三棱柱'), ('A5_{11}', '\\text{A5}_{11}'),
 ]
@@ -118,7 +135,11 @@ DIFFERENT = [
     ('(1,2)\\cup(3,4)', '(1,2)\\cup(3,5)'), ('(1,2)', '(1,2)\\cup(3,4)'), ('(x+1]', '(x+1)'),
     ('100200', '(100,200)'), ('1,2', '(1,2)'),
     ('1,2,3', '1,2'), ('1', '1,2'), ('1,1', '1,2'), ('\\pm 3', '3'), ('3', '\\pm 3'), ('\\{1,2,3\\}', '\\{1,2\\}'),
-    ('(3)(4)', '(2)(3)'), ('②', '(2)(3)'), ('1,2', '2,3'),
+    ('M(3,1)', '(1,3)'), ('3s^{12}', '3s^2'), ('3', '3s^2'), ('9 \\text{ p.m.}', '9\\text{ a.m.}'),
+    ('8:04', '8:34 \\text{ p.m.}'), ('C, B, D, A', '\\text{CBAD}'), ('55\\%', '0.56 = 56\\%'), ('6 \\pmod 7', '5'),
+    ('101 \\text{ base } 3', '101_2'), ('[0,7) \\cup \\{-2\\}', '\\{-1\\} \\cup [0,7)'), ('x=7', '[0,7)'),
+    ('\\frac{1}{5}\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}', '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}'),
+    ('(3)(4)', '(2)(3)'), ('②正确，③错误', '(2)(3)'), ('24', '(2)(3)'), ('②', '(2)(3)'), ('1,2', '2,3'),
     ('\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}', '\\begin{pmatrix}1&3\\\\2&4\\end{pmatrix}'),
     ('(2,1)', '\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}'),
     ('\\begin{pmatrix}1&2\\end{pmatrix}', '\\begin{pmatrix}1\\\\2\\end{pmatrix}'),
@@ -148,7 +169,9 @@ def test_different(answer, reference):
     ('24\\%', '25', 'What percent of them are blue?', False), ('25\\%', '25', 'How many are blue?', False),
     ('25\\%', '0.25', 'What percent of 8 is it?', True),
     ('2,1', '1,2', 'List the roots in increasing order.', False), ('2,1', '1,2', 'Find all roots.', True),
-    ('2,1', '1,2', '两空依次填', False),
+    ('2,1', '1,2', '两空依次填', False), ('2,1', '1,2', '卡片分别写有 1 和 2. 甲的数字是', True),
+    ('(3,4),(1,2)', '(1,2),(3,4)', 'Find all ordered pairs.', True),
+    ('2,1', '1,2', 'O and H are the centers, respectively. Enter all values.', True),
 ])
 def test_the_problem_says_what_form_is_wanted(answer, reference, problem, right):
     assert equal(answer, reference, problem) == right

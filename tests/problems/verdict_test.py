@@ -24,6 +24,9 @@ NUMBERS = [
     ('\\boxed{7', '7', True), ('\\boxed{4} not \\boxed{}', '4', True),
     ('The equation has no solution since 3 < 5', '5', False),
     ('I cannot find it. There is no solution for 7', '7', False), ('题目信息不足，无法得出 5', '5', False),
+    ('The answer is 6, since x cannot be 5.', '6', True), ('This problem cannot be solved. There are 5', '5', False),
+    ('```python\nprint(5)\n```\n```output\nNameError: y\n```\n', '5', False), ('```output\n5\n```\n', '5', True),
+    ('He buys <<2+3=5>>5 pens for 5', '5', False), ('there are 7 numbers less', '7', False),
     ('the answer is 5 or 6', '5', False), ('The answer is 7. Then 8 follows.', '7', True), ('A: 44', '45', False),
 ]
 FORMULAS = [
