@@ -48,6 +48,7 @@ _NAMES = (
     (re.compile(r'(?<!\\)\\[()\[\]]|(?<!\\)\$|\*\*|\\mathstrut'), ' '),
     (re.compile(r'\\%'), '%'),
 )
+_FLOAT = re.compile(r'(?<![\w.])([0-9]+(?:\.[0-9]+)?)[eE]\+?(-?[0-9]{1,4})(?![\w.])')
 _ORDINAL = re.compile(r'(?<=[0-9])\s*(?:\^\s*\{\s*\\text\{\s*(?:st|nd|rd|th)\s*\}\s*\}|\^\s*\{\s*(?:st|nd|rd|th)\s*\}'
                       r'|(?:\^\s*)?\\text\{\s*(?:st|nd|rd|th)\s*\}|\^?(?:st|nd|rd|th)(?![a-zA-Z]))')
 _OPENING_ZERO = re.compile(r'(?<![0-9.])0\. (?=[0-9])')
@@ -75,7 +76,7 @@ def normalise(text: str) -> str:
     text = _DEGREE.sub(r' \\degree ', text)
     for pattern, spelling in _NAMES:
         text = pattern.sub(spelling, text)
-    text = _ORDINAL.sub('', text)
+    text = _FLOAT.sub(r'\1 \\times 10^{\2}', _ORDINAL.sub('', text))
     text = _OPENING_ZERO.sub('0.', _SPACES.sub(lambda match: {'\\\\': '\\\\', '\\!': ''}.get(match[0], ' '), text))
     return re.sub(' +', ' ', text).lstrip(_STARTS).rstrip(_ENDS)
 

@@ -104,3 +104,10 @@ def test_rewards_are_right_on_what_is_boxed(shared):
     for row in rows:
         item = row['output'], row['reference'], row['problem']
         assert not grade_boxed(*item).correct or grade(*item).correct
+
+
+@pytest.mark.parametrize('answer, reference, correct', [
+    ('4.5e33', '4.5 \\times 10^{33}', True), ('4.5 \\times 10^{33}', '4.5e33', True), ('1e-3', '0.001', True), ('1.5E+10', '15000000000', True),
+    ('4.5e32', '4.5 \\times 10^{33}', False), ('2e', '2e', True), ('2e^3', '2e3', False), ('3e5x', '3 \\times 10^5', False)])
+def test_floating_point_spellings(answer, reference, correct):
+    assert grade(f'It is \\boxed{{{answer}}}.', reference).correct is correct
