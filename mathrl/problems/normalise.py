@@ -48,7 +48,8 @@ _NAMES = (
     (re.compile(r'(?<!\\)\\[()\[\]]|(?<!\\)\$|\*\*|\\mathstrut'), ' '),
     (re.compile(r'\\%'), '%'),
 )
-_FLOAT = re.compile(r'(?<![\w.])([0-9]+(?:\.[0-9]+)?)[eE]\+?(-?[0-9]{1,4})(?![\w.])')
+# As programs print them; 1e3 may be a product with e.
+_FLOAT = re.compile(r'(?<![\w.])([0-9]+(?:\.[0-9]+|(?=[eE][+-])))[eE]\+?(-?[0-9]{1,4})(?![\w.])')
 _ORDINAL = re.compile(r'(?<=[0-9])\s*(?:\^\s*\{\s*\\text\{\s*(?:st|nd|rd|th)\s*\}\s*\}|\^\s*\{\s*(?:st|nd|rd|th)\s*\}'
                       r'|(?:\^\s*)?\\text\{\s*(?:st|nd|rd|th)\s*\}|\^?(?:st|nd|rd|th)(?![a-zA-Z]))')
 _OPENING_ZERO = re.compile(r'(?<![0-9.])0\. (?=[0-9])')
