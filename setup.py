@@ -18,6 +18,8 @@ BASE = [
     'array_record>=0.8',
     'tokenizers>=0.21',
     'safetensors>=0.5',
+    'jinja2>=3.1',
+    'pyyaml>=6.0',
     'tensorboardX>=2.6',
     'latex2mathml>=3.80',
     'mpmath>=1.3',
@@ -38,13 +40,15 @@ MINING = [
     'zstandard>=0.23',
 ]
 
+SWEEP = ['optuna>=4.0']
+
 EXTRAS = {
     'tpu': ['jax[tpu]>=0.10'],
     'cuda': ['jax[cuda12]>=0.10'],
     'mining': MINING,
-    'sweep': ['optuna>=4.0'],
+    'sweep': SWEEP,
     # libtpu holds the TPU compiler, which needs no TPU; it is published for x86 Linux alone.
-    'test': [*MINING, 'pytest>=8.0', 'jax[tpu]>=0.10; sys_platform == "linux" and platform_machine == "x86_64"'],
+    'test': [*MINING, *SWEEP, 'pytest>=8.0', 'jax[tpu]>=0.10; sys_platform == "linux" and platform_machine == "x86_64"'],
 }
 
 setup(

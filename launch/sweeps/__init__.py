@@ -1,0 +1,1 @@
+"""Examples of sweeps, for python -m launch.sweep."""
