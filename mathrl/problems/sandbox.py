@@ -32,6 +32,9 @@ NULL = ('--dev-bind', '/dev/null', '/dev/null')
 DROP = ('import os, sys; os.setgroups([]); os.setgid({0}); os.setuid({0}); '
         'os.execve("/bwrap", sys.argv[1:], {{}})').format(OUTER_UID)
 PYTHON = '/python/bin/python3'
+FOLDERS = sorted({'lib', sys.platlibdir})            # of the interpreter's own library and modules
+# An interpreter may be linked to its library by a path of the host.
+LINKED = ('--setenv', 'LD_LIBRARY_PATH', ':'.join(f'/python/{folder}' for folder in FOLDERS))
 
 
 class SandboxUnavailable(RuntimeError):
@@ -140,7 +143,7 @@ def command() -> list[str]:
         '--new-session', '--die-with-parent', '--as-pid-1', *NULL,
         '--size', str(FOLDER_BYTES), '--perms', '0700', '--tmpfs', '/tmp', '--chdir', '/tmp', '--remount-ro', '/',
         '--clearenv', '--setenv', 'HOME', '/tmp', '--setenv', 'PYTHONHASHSEED', '0',
-        '--setenv', 'OPENBLAS_NUM_THREADS', '1',
+        '--setenv', 'OPENBLAS_NUM_THREADS', '1', *LINKED,
         PYTHON, '-s', '-S', '-B', '-P', '-X', 'utf8', '/zygote.py']
     if os.getuid() != 0:
         return [bwrap, *_binds(mounts), *links, *inside]
@@ -149,7 +152,7 @@ def command() -> list[str]:
     return [
         bwrap, *(word for folder in folders for word in ('--perms', '0755', '--dir', folder)),
         *_binds({**mounts, '/bwrap': os.path.realpath(bwrap)}), *links, *NULL, '--unshare-pid', '--proc', '/proc',
-        '--die-with-parent', '--cap-drop', 'ALL', '--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID',
+        '--die-with-parent', '--cap-drop', 'ALL', '--cap-add', 'CAP_SETUID', '--cap-add', 'CAP_SETGID', *LINKED,
         PYTHON, '-I', '-S', '-c', DROP,
         'bwrap', *_binds(staged), *links, *inside]
 
@@ -158,7 +161,7 @@ def _mounts() -> tuple[dict[str, str], list[str]]:
     """Path inside -> path of the host, all read-only, and bubblewrap's words for links such as /lib -> usr/lib."""
     zygote = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'sandbox_zygote.py')
     mounts, links = {'/zygote.py': zygote, PYTHON: os.path.realpath(sys.executable)}, []
-    for folder in {'lib', sys.platlibdir}:
+    for folder in FOLDERS:
         mounts[f'/python/{folder}'] = os.path.join(sys.base_prefix, folder)
     for folder in ('/usr/lib', '/usr/lib64', '/lib', '/lib64'):
         if os.path.islink(folder):

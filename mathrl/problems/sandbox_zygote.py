@@ -38,6 +38,7 @@ class Program(ctypes.Structure):
 
 def main():
     os.closerange(3, os.sysconf('SC_OPEN_MAX'))
+    os.environ.pop('LD_LIBRARY_PATH', None)            # it has done its work
     signal.signal(signal.SIGINT, signal.SIG_DFL)       # a handler would let this one through to process 1
     libc = ctypes.CDLL(None, use_errno=True)
     prctl(libc, PR_SET_DUMPABLE, 0)
