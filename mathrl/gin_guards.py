@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator
 from mathrl.gin_files import REQUIRED, Binding, Config, Macro, Reference, listed, nearest
 
 PROGRAM = 'PROGRAM'
-FROM_MAIN = ('workdir', 'config', 'dry_run')  # main passes these to the program itself
+FROM_MAIN = ('workdir', 'config', 'dry_run', 'check')  # main passes these to the program itself
 
 
 @dataclasses.dataclass

@@ -9,6 +9,7 @@ import ast
 import ctypes
 import difflib
 import importlib.util
+import inspect
 import linecache
 import os
 import signal
@@ -44,9 +45,12 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
                         help='a gin file, found from here or from the repository root; later files win')
     parser.add_argument('--workdir', metavar='DIR',
                         help='where results go: a folder, made if absent, or gs://...; may be left out where '
-                             '--gin.OUTPUT names a file, and is then the folder FILE.run')
+                             '--gin.OUTPUT names a file, and is then the folder FILE.run, or --gin.TARGET a folder')
     parser.add_argument('--dry_run', action='store_true',
                         help='print the resolved configuration and what would run; compute and write nothing')
+    parser.add_argument('--compile_for', metavar='SLICE',
+                        help='compile the steps of the run for TPUs that are not here, such as v5p:4x4x4 or v5e:16x16:2 (two '
+                             'slices), and print whether they fit; nothing is run or written, no data is read')
     parser.add_argument('--beam_options', metavar='OPTIONS',
                         help="Apache Beam's own options, for programs that run on it: short for --gin.BEAM_OPTIONS")
     parser.add_argument('--traceback', action='store_true', help='show where an error was raised')
@@ -71,7 +75,7 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     if not flags.gin_file:
         parser.error('--gin_file is missing: name a run file, such as --gin_file=gin/runs/rl.gin')
     flags.workdir = flags.workdir or beside_output(overrides)
-    if not flags.workdir:
+    if not flags.workdir and not flags.compile_for:
         parser.error('--workdir is missing: name the folder that results go to, such as --workdir=runs/first')
     by_address = [flags.coordinator_address, flags.num_processes, flags.process_id]
     if any(flag is not None for flag in by_address) and None in by_address:
@@ -81,13 +85,22 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def beside_output(overrides: list[str]) -> str:
-    """The folder of a run whose results are one file: ['OUTPUT="a/b.jsonl"'] -> 'a/b.jsonl.run'; '' for no such file."""
-    named = [value for name, _, value in (one.partition('=') for one in overrides) if name.strip() == 'OUTPUT']
+    """The folder of a run whose results are one file, or one folder; '' for neither.
+
+    ['OUTPUT="a/b.jsonl"'] -> 'a/b.jsonl.run'; ['TARGET="a/model"'] -> 'a/model'
+    """
+    output, target = _text_override('OUTPUT', overrides), _text_override('TARGET', overrides)
+    return f'{output}.run' if output else target
+
+
+def _text_override(name: str, overrides: list[str]) -> str:
+    """The text that --gin.NAME gives last; '' where it gives none."""
+    named = [value for key, _, value in (one.partition('=') for one in overrides) if key.strip() == name]
     try:
-        output = ast.literal_eval(named[-1].strip()) if named else ''
+        found = ast.literal_eval(named[-1].strip()) if named else ''
     except (ValueError, SyntaxError):   # which reading the configuration will tell
         return ''
-    return f'{output}.run' if output and isinstance(output, str) else ''
+    return found if isinstance(found, str) else ''
 
 
 def check_gin() -> None:
@@ -145,8 +158,27 @@ def keep_freed_memory() -> None:
         mallopt(option, value)
 
 
+def compile_steps(flags: argparse.Namespace, overrides: list[str]) -> None:
+    """--compile_for: macros that name data or folders need not be set."""
+    from mathrl.programs import topologies
+    wanted = topologies.parse(flags.compile_for)
+    topologies.set_environment()
+    check_gin()
+    from mathrl import gin_files
+    macros = gin_files.read(flags.gin_file, overrides).macros
+    root = macros['PROGRAM'].value if 'PROGRAM' in macros else None
+    if isinstance(root, gin_files.Reference) and 'check' not in inspect.signature(root.target).parameters:
+        raise ValueError(f'@{root.selector} has no step to compile; @pretrain.run, @sft.run and @rl.run have')
+    unset = [macro.name for macro in macros.values() if macro.value == gin_files.Macro(gin_files.REQUIRED)]
+    program, _ = configure(flags.gin_file, overrides + [f"{name}='not set'" for name in unset])
+    from mathrl.programs import compile_check
+    compile_check.run(program, wanted)
+
+
 def run(argv: list[str]) -> None:
     flags, overrides = parse_flags(argv)
+    if flags.compile_for:
+        return compile_steps(flags, overrides)
     from etils import epath
     workdir = epath.Path(flags.workdir)
     if not flags.dry_run:

@@ -3,10 +3,12 @@
 Every axis of every array has a letter (models/llama.py explains them). RULES says on which mesh axes a letter lies, once
 for parameters (at rest, always split) and once for activations. Nothing else decides a layout.
 """
+import contextlib
 from typing import Callable
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 MESH_AXES = ('data', 'fsdp', 'tensor')
@@ -29,9 +31,25 @@ RULES = {
 }
 
 
+_absent_devices: list = []     # set inside compile_for
+
+
+@contextlib.contextmanager
+def compile_for(devices: list):
+    """Meshes made inside lie on these devices, which need not be here: what is jitted for them can be compiled, not run."""
+    _absent_devices[:] = devices
+    try:
+        yield
+    finally:
+        _absent_devices.clear()
+
+
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
-    """The mesh of a run over all devices (or `devices`); one size may be -1: whatever is left."""
-    devices = list(devices if devices is not None else jax.devices())
+    """The mesh of a run over all devices (or `devices`); one size may be -1: whatever is left.
+
+    data alone crosses slices.
+    """
+    devices = list(devices if devices is not None else _absent_devices or jax.devices())
     sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
     free = [name for name, size in sizes.items() if size == -1]
     known = int(np.prod([size for size in sizes.values() if size != -1]))
@@ -43,7 +61,20 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> M
         raise ValueError(f'mesh {_mesh_text(sizes)} does not fit the {len(devices)} devices that are here')
     shape = tuple(sizes[name] for name in MESH_AXES)
     # Auto must be said: the default became Explicit, which refuses gathers from a sharded vocabulary.
-    return jax.make_mesh(shape, MESH_AXES, devices=devices, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+    types = (AxisType.Auto,) * len(MESH_AXES)
+    slices = len({getattr(device, 'slice_index', None) for device in devices})     # CPUs and single slices have none
+    if sizes['data'] % slices:
+        raise ValueError(f'mesh {_mesh_text(sizes)}: data alone crosses slices, and the {slices} slices do not divide it')
+
+    def arranged(**options):
+        if slices == 1:
+            return mesh_utils.create_device_mesh(shape, devices, **options)
+        return mesh_utils.create_hybrid_device_mesh((sizes['data'] // slices, *shape[1:]), (slices, 1, 1), devices, **options)
+    try:
+        grid = arranged()
+    except NotImplementedError:      # a mesh axis of 32 on a torus of 4x4x4: it takes half of a physical axis
+        grid = arranged(allow_split_physical_axes=True)
+    return Mesh(grid, MESH_AXES, axis_types=types)
 
 
 def _mesh_text(sizes: dict[str, int]) -> str:
@@ -144,28 +175,110 @@ def constrain(x: jax.Array, axes: str) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, _activation_spec(mesh, axes, x.shape))
 
 
+def constrain_parameter(x: jax.Array, axes: str) -> jax.Array:
+    """Says that x (a parameter's gradient, or a slice of one) lies as a parameter with these axes does at rest.
+
+    An axis that does not divide lies whole. Outside any mesh it does nothing.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return x
+    cut = lambda letter, size: RULES[letter][0] if size % _devices(mesh, RULES[letter][0]) == 0 else None
+    return jax.lax.with_sharding_constraint(x, _spec(mesh, [cut(*pair) for pair in zip(axes, x.shape)]))
+
+
+def constrain_parameters(tree):
+    """`constrain_parameter` for a whole tree of gradients, by the axes that the parameters' names end in."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: constrain_parameter(x, parameter_axes(path_text(path), x.ndim)), tree)
+
+
+def gather_parameters(params, dtype):
+    """The parameters in `dtype`, cut over tensor alone: gathered once, for what reads them many times."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: constrain(x.astype(dtype), parameter_axes(path_text(path), x.ndim)), params)
+
+
+def look_up(table_VD: jax.Array, tokens: jax.Array) -> jax.Array:
+    """table_VD[tokens], in steps that the partitioner can take: [...] -> [..., D], its rows over all batch devices.
+
+    A parameter lies cut along D over fsdp. Each device looks its part of D up for all rows of its fsdp group, then an all-to-all
+    gives each its own rows whole; in one step XLA would gather everything everywhere ("involuntary full rematerialization").
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.shape['fsdp'] == 1 or tokens.size % batch_devices(mesh):
+        return table_VD[tokens]
+    lie = lambda x, *cuts: jax.lax.with_sharding_constraint(x, _spec(mesh, cuts))
+    rows_BD = lie(table_VD[lie(tokens.reshape(-1), ('data',))], ('data',), ('fsdp',))
+    return lie(rows_BD, BATCH_AXES).reshape(tokens.shape + table_VD.shape[1:])
+
+
+def per_device(function: Callable, in_axes: tuple[str, ...], out_axes: str) -> Callable:
+    """The function of each device's own pieces of activations with these axes; the result is a piece as well.
+
+    For kernels that the partitioner cannot cut. Outside any mesh it is the function itself.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return function
+
+    def mapped(*arrays):
+        specs = tuple(_activation_spec(mesh, axes, x.shape) for axes, x in zip(in_axes, arrays))
+        out = dict(zip(in_axes, specs))[out_axes]      # the result lies as the argument with the same axes does
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)(*arrays)
+    return mapped
+
+
+def shards(axes: str, shape: tuple[int, ...]) -> int:
+    """Into how many pieces the mesh in force cuts an activation with these axes."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return 1
+    return _devices(mesh, [name for names in _activation_cuts(mesh, axes, shape) for name in names or ()])
+
+
+def _dividing(mesh, letter: str, size: int) -> tuple[str, ...] | None:
+    """The mesh axes of an activation's axis; questions too few for all of them are cut over the first alone, others lie whole."""
+    names = RULES[letter][1]
+    choices = (names, names[:1]) if letter == 'Q' else (names,)
+    return next((some for some in choices if some and size % _devices(mesh, some) == 0), None)
+
+
+def _devices(mesh, names) -> int:
+    return int(np.prod([mesh.shape[name] for name in names]))
+
+
 def _activation_spec(mesh, axes: str, shape: tuple[int, ...]) -> PartitionSpec:
+    return _spec(mesh, _activation_cuts(mesh, axes, shape))
+
+
+def _activation_cuts(mesh, axes: str, shape: tuple[int, ...]) -> list:
+    """The mesh axes of each axis; None where its size does not divide."""
     unknown = [letter for letter in axes if letter not in RULES]
     if unknown:
         raise ValueError(f'no sharding rule for axis {unknown[0]} of {axes}; there are {"".join(RULES)}')
     spec = []
     for letter, size in zip(axes, shape):
-        names = RULES[letter][1]
-        cut = int(np.prod([mesh.shape[name] for name in names])) if names else 1
-        spec.append(names if names and size % cut == 0 else None)
+        spec.append(_dividing(mesh, letter, size))
     used = [name for names in spec if names for name in names]
     if len(used) != len(set(used)):
         raise ValueError(f'two axes of {axes} lie on one mesh axis')
-    return _spec(mesh, spec)
+    return spec
 
 
 def place(mesh: Mesh, x: np.ndarray, axes: str) -> jax.Array:
     """Puts a host array that every process holds whole onto the mesh, cut by its axes."""
     x = np.asarray(x)
-    spec, devices = _activation_spec(mesh, axes, x.shape), batch_devices(mesh)
-    if axes.startswith('QG') and x.shape[0] % devices and x.shape[1] % devices == 0:
-        spec = _spec(mesh, (None, BATCH_AXES))      # fewer questions than devices: cut the outputs
-    return jax.make_array_from_callback(x.shape, NamedSharding(mesh, spec), lambda index: x[index])
+    return jax.make_array_from_callback(x.shape, placed_sharding(mesh, x.shape, axes), lambda index: x[index])
+
+
+def placed_sharding(mesh: Mesh, shape: tuple[int, ...], axes: str) -> NamedSharding:
+    """How `place` lays out an array. Fewer questions than devices: outputs are cut over the axes that questions leave."""
+    cuts = _activation_cuts(mesh, axes, shape)
+    if axes.startswith('QG'):
+        left = tuple(name for name in BATCH_AXES if name not in (cuts[0] or ()))
+        cuts[1] = left if shape[1] % _devices(mesh, left) == 0 else None
+    return NamedSharding(mesh, _spec(mesh, cuts))
 
 
 def place_named(mesh: Mesh, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:

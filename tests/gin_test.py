@@ -24,6 +24,9 @@ VALUES = {
     'INPUT': '"outputs.jsonl"',
     'BENCHMARKS': '["gsm8k.jsonl"]',
     'SAMPLES': '"samples.jsonl"',
+    'SOURCE': '"model"',
+    'TARGET': '"out"',
+    'PROMPTS': '"prompts.jsonl"',
 }
 RL_MACROS = {'PROBLEMS', 'MODEL', 'STEPS', 'SEED', 'LEARNING_RATE', 'KL_COEF', 'GROUP_SIZE', 'QUESTIONS',
              'MAX_TOKENS', 'TEMPERATURE'}

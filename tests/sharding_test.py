@@ -1,4 +1,6 @@
 """Meshes, layouts of parameters and activations, and arrays that are placed and scored row by row."""
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -196,3 +198,50 @@ def test_layouts_read_well():
     assert sharding.layout_text(layouts['norm_D']) == 'fsdp'
     assert sharding.layout_text(sharding.replicated(mesh)) == 'whole'
     assert sharding.layout_text(sharding.place(mesh, np.ones((4, 2)), 'BT').sharding) == 'dataxfsdp'
+
+
+# ---- parameters in use
+
+@pytest.mark.parametrize('sizes', [(1, 1, 1)] + EIGHT, ids=str)
+@pytest.mark.parametrize('lengths, axes', [((8, 6), 'BT'), ((2, 8, 4), 'QGT'), ((2, 8), 'QS'), ((3, 5), 'BT')], ids=str)
+def test_look_up_is_indexing_with_its_gradient(sizes, lengths, axes, capfd):
+    mesh, rng = mesh_of(sizes), np.random.default_rng(0)
+    table_VD, tokens = rng.normal(size=(48, 16)).astype(np.float32), rng.integers(0, 48, lengths).astype(np.int32)
+    loss = lambda table_VD, look_up: jnp.sum(look_up(table_VD) ** 3)
+    with jax.set_mesh(mesh):
+        table = jax.device_put(table_VD, sharding.parameter_shardings(mesh, {'embed_VD': table_VD})['embed_VD'])
+        placed = sharding.place(mesh, tokens, axes)
+        found = jax.jit(lambda table, placed: jax.value_and_grad(loss)(
+            table, lambda table_VD: sharding.constrain(sharding.look_up(table_VD, placed), axes + 'D')))(table, placed)
+    wanted = jax.value_and_grad(loss)(jnp.asarray(table_VD), lambda table_VD: table_VD[tokens])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, wanted)
+    assert 'Involuntary full rematerialization' not in capfd.readouterr().err
+
+
+def test_gathered_parameters_are_cut_over_tensor_alone():
+    mesh = mesh_of((2, 2, 2))
+    with jax.set_mesh(mesh):
+        params = jax.device_put({'up_DF': np.ones((16, 24), np.float32)},
+                                sharding.parameter_shardings(mesh, {'up_DF': shape(16, 24)}))
+        gathered = jax.jit(lambda params: sharding.gather_parameters(params, 'bfloat16'))(params)
+    assert gathered['up_DF'].dtype == jnp.bfloat16 and sharding.layout_text(gathered['up_DF'].sharding) == '-, tensor'
+
+
+def test_questions_too_few_for_all_devices_are_cut_over_data():
+    mesh = mesh_of((2, 4, 1))
+    assert sharding.layout_text(sharding.placed_sharding(mesh, (2, 8), 'QS')) == 'data'
+    assert sharding.layout_text(sharding.placed_sharding(mesh, (2, 8, 5), 'QGT')) == 'data, fsdp'
+    assert sharding.layout_text(sharding.placed_sharding(mesh, (3, 8, 5), 'QGT')) == '-, dataxfsdp'
+
+
+@pytest.mark.parametrize('asked, said', [((1, 8), 'data alone crosses slices'), ((3, 8, 1), 'does not fit')])
+def test_only_data_crosses_slices(asked, said):
+    devices = [types.SimpleNamespace(id=i, slice_index=i // 4, platform='tpu', device_kind='x', process_index=0) for i in range(8)]
+    with pytest.raises(ValueError, match=said):
+        sharding.make_mesh(*asked, devices=devices)
+
+
+def test_meshes_for_absent_devices_are_made_inside_the_block_alone():
+    with sharding.compile_for(jax.devices()[:2]):
+        assert sharding.make_mesh().size == 2
+    assert sharding.make_mesh().size == 8

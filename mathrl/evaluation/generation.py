@@ -21,13 +21,18 @@ class Written:
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """A model that writes behind prompts, `batch` prompts at once and at most max_tokens tokens behind each."""
+    """A model that writes behind prompts, `batch` prompts at once and at most max_tokens tokens behind each.
+
+    stop_ids: tokens beside the tokenizer's eos_id that end an output. The compiled sampler knows the latter alone, and what
+    it writes behind another is cut off.
+    """
     model: Any
     params: Any
     tokenizer: Any
     mesh: Any
     max_tokens: int
     batch: int
+    stop_ids: tuple[int, ...] = ()
 
     def sample(self, prompts: Sequence[list[int]], questions: Sequence[int], key: jax.Array, *, outputs: int,
                sampling: Sampling, width: int) -> list[list[Written]]:
@@ -50,6 +55,9 @@ class Sampler:
 
     def _read(self, tokens_T: np.ndarray) -> Written:
         ids, ended = written(tokens_T, self.tokenizer.eos_id)
+        stops = [place for place, token in enumerate(ids) if token in self.stop_ids]
+        if stops:
+            ids, ended = ids[:stops[0]], True
         return Written(self.tokenizer.decode(ids), len(ids) + ended, not ended)
 
     def shortened(self, output: Written, text: str) -> Written:

@@ -68,7 +68,7 @@ def go_on(sampler: Sampler, firsts: list[list[Written]], prompts: Sequence[Promp
 
 def _round(sampler: Sampler, outputs: list['_Output'], key: jax.Array, sampling: Sampling) -> list['_Output']:
     """Has the model write on behind each output; returns those that call again."""
-    ids = [sampler.tokenizer.encode(output.prompt.text + output.text) for output in outputs]
+    ids = [sampler.tokenizer.encode_prompt(output.prompt.text + output.text) for output in outputs]
     calling = []
     for width in sorted({bucket(len(one)) for one in ids}):
         rows = [row for row, one in enumerate(ids) if bucket(len(one)) == width]

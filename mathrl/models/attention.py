@@ -1,6 +1,9 @@
 """Rotary positions and attention: packed rows, and outputs that share their prompt."""
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mathrl.models.cache import PromptCache
 
@@ -12,10 +15,32 @@ def wide(dtype) -> jnp.dtype:
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def rotary_angles(positions: jax.Array, head_dim: int, base: float, dtype=jnp.float32) -> tuple[jax.Array, jax.Array]:
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """Rotary positions for a longer context than a model was first trained at, as Llama 3.1 has it.
+
+    Waves that fit high_frequency times or more into the `original` context stay as they are; those that fit low_frequency
+    times or less are stretched by `factor`; in between the two frequencies are mixed. original=0 stretches all (linear).
+    """
+    factor: float = 8.0
+    low_frequency: float = 1.0
+    high_frequency: float = 4.0
+    original: int = 8192
+
+    def __post_init__(self):
+        if not (self.factor > 0 and self.low_frequency < self.high_frequency and self.original >= 0):
+            raise ValueError(f'rotary scaling wants factor > 0, low_frequency < high_frequency, original >= 0; got {self}')
+
+
+def rotary_angles(positions: jax.Array, head_dim: int, base: float, dtype=jnp.float32,
+                  scaling: RopeScaling | None = None) -> tuple[jax.Array, jax.Array]:
     """(cos, sin) of every position's angles: [..., 1, 1, H/2], once for all layers and heads."""
     half = head_dim // 2
     frequency_H = base ** (-jnp.arange(half, dtype=wide(dtype)) / half)
+    if scaling:
+        fits_H = scaling.original * frequency_H / (2 * np.pi)
+        kept_H = jnp.clip((fits_H - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency), 0, 1)
+        frequency_H = frequency_H * (kept_H + (1 - kept_H) / scaling.factor)
     angle = positions[..., None].astype(wide(dtype)) * frequency_H.reshape((1,) * positions.ndim + (-1,))
     return jnp.cos(angle)[..., None, None, :], jnp.sin(angle)[..., None, None, :]
 

@@ -1,4 +1,5 @@
-"""The LLaMA architecture (pre-RMSNorm, SwiGLU, rotary positions, grouped heads, no biases), thin on flax linen.
+"""The LLaMA architecture (pre-RMSNorm, SwiGLU, rotary positions, grouped heads), thin on flax linen; by its config also
+Llama 3's rotary scaling, Qwen2's biases of queries, keys and values, Qwen3's norms of queries and keys, tied embeddings.
 
 Axes: B batch, T query position, S key position, D model width, N query heads, K key-value heads, H head width, F MLP
 width, V vocabulary, L layers, Q questions, G outputs per question. An array's name ends in its axes; so does a
@@ -13,10 +14,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mathrl.models import attention
+from mathrl.models import attention, fused_attention
 from mathrl.models.attention import heads_first
 from mathrl.models.cache import OutputCache, PromptCache
-from mathrl.sharding import constrain
+from mathrl.sharding import constrain, look_up
+
+
+# By name: what of a layer's forward pass is kept for the backward pass; None keeps all of it.
+_REMAT_POLICIES = {'': None, 'full': jax.checkpoint_policies.nothing_saveable,
+                   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +36,15 @@ class LlamaConfig:
     head_dim: int = 128
     mlp_width: int = 11008
     rope_base: float = 10000.0
+    rope_scaling: attention.RopeScaling | None = None
     norm_eps: float = 1e-6
+    qkv_bias: bool = False       # Qwen2
+    qk_norm: bool = False        # Qwen3: each head's query and key, before they are rotated
+    tied: bool = False           # the unembedding is the embedding transposed
+    context: int = 4096          # tokens that the model was made for, as other programs are told
     param_dtype: str = 'float32'
     dtype: str = 'float32'
-    remat: bool = False          # recompute each layer in the backward pass
+    remat: str = ''              # the backward pass computes again: '' nothing, 'full' layers, 'dots' all but their products
     unroll: int = 1              # layers per loop iteration: 1 compiles fastest, all of them runs fastest on CPU
 
     def __post_init__(self):
@@ -41,6 +52,20 @@ class LlamaConfig:
             raise ValueError(f'kv_heads={self.kv_heads} does not divide heads={self.heads}')
         if self.head_dim % 2:
             raise ValueError(f'head_dim={self.head_dim} must be even, for rotary positions')
+        if self.remat not in _REMAT_POLICIES:
+            raise ValueError(f'unknown remat {self.remat!r}; there are: {", ".join(map(repr, _REMAT_POLICIES))}')
+
+
+def config_from_json(fields: dict) -> LlamaConfig:
+    """The config whose dataclasses.asdict was written as JSON."""
+    known = [field.name for field in dataclasses.fields(LlamaConfig)]
+    if unknown := sorted(set(fields) - set(known)):
+        raise ValueError(f'a model has no {unknown[0]!r}; there are: {", ".join(known)}')
+    if fields.get('rope_scaling'):
+        fields = fields | {'rope_scaling': attention.RopeScaling(**fields['rope_scaling'])}
+    if isinstance(fields.get('remat'), bool):         # written before there was a choice
+        fields = fields | {'remat': 'full' if fields['remat'] else ''}
+    return LlamaConfig(**fields)
 
 
 def _normal(fan_in: int, scale: float = 1.0):
@@ -64,6 +89,11 @@ def _project(x, weight, contracted: int = 1, out_dtype=None):
     return product.reshape(leading + out)
 
 
+def _add(x, bias):
+    """bias on x's last axes."""
+    return x + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
+
+
 class Block(nn.Module):
     """One layer. attend(q, k, v, kept) -> (mixed, keep): `kept` is this layer's share of a cache, `keep` what it adds."""
     config: LlamaConfig
@@ -83,6 +113,13 @@ class Block(nn.Module):
         q = _project(x, param('q_DNH', _normal(D), D, N, H))
         k = _project(x, param('k_DKH', _normal(D), D, K, H))
         v = _project(x, param('v_DKH', _normal(D), D, K, H))
+        if c.qkv_bias:
+            q = _add(q, param('q_bias_NH', nn.initializers.zeros, N, H))
+            k = _add(k, param('k_bias_KH', nn.initializers.zeros, K, H))
+            v = _add(v, param('v_bias_KH', nn.initializers.zeros, K, H))
+        if c.qk_norm:
+            q = _rms_norm(q, param('q_norm_H', nn.initializers.ones, H), c.norm_eps)
+            k = _rms_norm(k, param('k_norm_H', nn.initializers.ones, H), c.norm_eps)
         q = attention.rotate(constrain(q, axes + 'NH'), angles)
         k = attention.rotate(constrain(k, axes + 'KH'), angles)
         mixed, keep = self.attend(q, k, v, kept)
@@ -103,12 +140,13 @@ class Transformer(nn.Module):
     def __call__(self, tokens, positions, attend, axes, kept):
         c = self.config
         embed_VD = self.param('embed_VD', _normal(c.width), (c.vocab, c.width), jnp.dtype(c.param_dtype))
-        self.param('unembed_DV', _normal(c.width), (c.width, c.vocab), jnp.dtype(c.param_dtype))
-        h = constrain(embed_VD.astype(c.dtype)[tokens], axes + 'D')
-        block = nn.remat(Block, prevent_cse=False) if c.remat else Block
+        if not c.tied:
+            self.param('unembed_DV', _normal(c.width), (c.width, c.vocab), jnp.dtype(c.param_dtype))
+        h = constrain(look_up(embed_VD.astype(c.dtype), tokens), axes + 'D')
+        block = nn.remat(Block, prevent_cse=False, policy=_REMAT_POLICIES[c.remat]) if c.remat else Block
         layers = nn.scan(block, variable_axes={'params': 0}, split_rngs={'params': True}, length=c.layers,
                          in_axes=(nn.broadcast, 0), out_axes=0, unroll=c.unroll)
-        angles = attention.rotary_angles(positions, c.head_dim, c.rope_base, c.dtype)
+        angles = attention.rotary_angles(positions, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
         h, keep = layers(c, attend, axes, name='layers')(h, angles, kept)
         return _rms_norm(h, self.param('norm_D', nn.initializers.ones, (c.width,), jnp.dtype(c.param_dtype)), c.norm_eps), keep
 
@@ -177,7 +215,7 @@ class Llama:
                 return mixed, (keys_QKGTH, values_QKGTH)
             h_QG1D = constrain(params['embed_VD'].astype(c.dtype)[tokens_QG[:, :, None]], 'QGTD')
             positions_QG1 = jnp.broadcast_to((prompts.length_Q + cache.length)[:, None, None], h_QG1D.shape[:3])
-            angles = attention.rotary_angles(positions_QG1, c.head_dim, c.rope_base, c.dtype)
+            angles = attention.rotary_angles(positions_QG1, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
             written = []
             for layer, own, prompt in zip(layers, zip(cache.keys_QKGTH, cache.values_QKGTH), prompt_kv):
                 h_QG1D, keep = Block(c, attend, 'QGT').apply({'params': layer}, h_QG1D, angles, own + prompt)
@@ -187,14 +225,18 @@ class Llama:
             return h_QGD, OutputCache(keys, values, cache.length + 1)
         return step
 
+    def unembed(self, params) -> jax.Array:
+        """unembed_DV, the matrix from hidden states to logits."""
+        return params['embed_VD'].T if self.config.tied else params['unembed_DV']
+
     def logits(self, params, h) -> jax.Array:
         """Logits [..., V] of hidden states [..., D], in float32 (float64 for a float64 model)."""
-        return _project(h, params['unembed_DV'].astype(h.dtype), out_dtype=attention.wide(h.dtype))
+        return _project(h, self.unembed(params).astype(h.dtype), out_dtype=attention.wide(h.dtype))
 
 
 def _attend_packed(segments_BT):
     mask_BTS = attention.packed_mask(segments_BT)
 
     def attend(q_BTNH, k_BTKH, v_BTKH, kept):
-        return attention.attend(q_BTNH, k_BTKH, v_BTKH, mask_BTS), None
+        return fused_attention.attend_packed(q_BTNH, k_BTKH, v_BTKH, segments_BT, mask_BTS), None
     return attend

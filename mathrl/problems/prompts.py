@@ -63,7 +63,7 @@ def encode(problems: Sequence[Problem], write: Callable[[str, int], str], tokeni
 def _encode_one(place: int, problem: Problem, write, tokenizer, shots: int, longest: int | None) -> Prompt:
     for kept in range(shots, -1, -1):
         text = write(problem.problem, kept)
-        ids = tokenizer.encode(text)
+        ids = tokenizer.encode_prompt(text)
         if longest is None or len(ids) <= longest:
             return Prompt(text, ids, kept)
     raise ValueError(f'problem {place} ({problem.problem:.60}) takes {len(ids)} tokens as a prompt, without exemplars; '

@@ -87,7 +87,8 @@ def run(*, workdir: epath.Path, model: str, mesh, problems: str = '', benchmarks
         stack.enter_context(jax.set_mesh(mesh))
         total = sum(len(task.problems) for task in asked)
         progress = stack.enter_context(Progress('evaluate', total, 'problem', enabled=first))
-        sampler = Sampler(llama, trained_model.open_params(model, llama, mesh), tokenizer, mesh, max_tokens, batch)
+        sampler = Sampler(llama, trained_model.open_params(model, llama, mesh), tokenizer, mesh, max_tokens, batch,
+                          tokenizer.stop_ids)
         rows = []
         for task, files in zip(asked, kept):
             before, count = len(rows), len(task.problems)

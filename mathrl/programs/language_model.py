@@ -1,13 +1,60 @@
 """What pre-training and supervised fine-tuning share: packed rows in, one compiled update a step."""
+import dataclasses
+from typing import Callable
+
 import jax
+from etils import epath
 
 from mathrl import sharding
 from mathrl.data.packed import check_tokenizer, open_packed
-from mathrl.models.llama import Llama
-from mathrl.programs import trained_model
+from mathrl.models.llama import Llama, LlamaConfig
+from mathrl.programs import steps, trained_model
+from mathrl.train import flops
 from mathrl.train.loop import Schedule, fit, resume
 from mathrl.train.state import LMBatch
 from mathrl.train.step import train_step
+
+
+# Of a model's configuration, what does not change its parameters' shapes or what it computes.
+FREE = ('param_dtype', 'dtype', 'remat', 'unroll')
+
+
+def agreed(architecture: LlamaConfig | None, found: LlamaConfig, folder: str) -> LlamaConfig:
+    """The configuration of the model in `folder`, with architecture's dtypes and remat if one is given."""
+    if architecture is None:
+        return found
+    freed = lambda config: {name: value for name, value in dataclasses.asdict(config).items() if name not in FREE}
+    wrong = [f'{name}={value} and not {freed(architecture)[name]}' for name, value in freed(found).items()
+             if value != freed(architecture)[name]]
+    if wrong:
+        raise ValueError(f'architecture is not that of the model in {folder}, which has {", ".join(wrong)}')
+    return architecture
+
+
+def known_architecture(architecture: LlamaConfig | None, folder: str) -> LlamaConfig:
+    """The configuration to compile for where the model's folder need not be there."""
+    if architecture is None and not (epath.Path(folder) / 'model.json').exists():
+        raise ValueError(f'to compile without the model {folder!r} its sizes must be given: '
+                         'bind architecture = @llama.LlamaConfig()')
+    return architecture or trained_model.open_config(folder)[0]
+
+
+def check(check: Callable, model: Llama, mesh, optimizer, batch: int, row_length: int, micro_batches: int,
+          logits_mib: float) -> None:
+    """Hands the update to `check` (--compile_for); without a row_length rows are as long as the model's context."""
+    row_length = row_length or model.config.context
+
+    def build(model, mesh, times):
+        check_batch(batch, micro_batches * times, mesh)
+        return steps.language_model(model, mesh, optimizer, batch=batch, row_length=row_length,
+                                    micro_batches=micro_batches * times, logits_mib=logits_mib)
+    check(build, model, mesh)
+
+
+def check_batch(batch: int, micro_batches: int, mesh) -> None:
+    if batch % (micro_batches * sharding.batch_devices(mesh)):
+        raise ValueError(f'a batch of {batch} rows does not divide into {micro_batches} micro-batches over '
+                         f'{sharding.batch_devices(mesh)} devices')
 
 
 def describe(name: str, model: Llama, mesh, data: str, batch: int, schedule: Schedule) -> None:
@@ -17,19 +64,21 @@ def describe(name: str, model: Llama, mesh, data: str, batch: int, schedule: Sch
 
 
 def train(name: str, workdir, config: str, *, model: Llama, first_params, tokenizer, mesh, data: str, optimizer, schedule: Schedule,
-          learning_rate, batch: int, micro_batches: int, seed: int) -> None:
+          learning_rate, batch: int, micro_batches: int, row_length: int, logits_mib: float, seed: int) -> None:
     """Trains on the packed rows of `data` from what first_params() gives, or from workdir's last checkpoint."""
     reader = open_packed(data)
     check_tokenizer(reader, tokenizer)
-    if batch % (micro_batches * sharding.batch_devices(mesh)):
-        raise ValueError(f'a batch of {batch} rows does not divide into {micro_batches} micro-batches over '
-                         f'{sharding.batch_devices(mesh)} devices')
+    check_batch(batch, micro_batches, mesh)
+    if row_length not in (0, reader.row_length):
+        raise ValueError(f'row_length={row_length}, and the rows of {data} have {reader.row_length} tokens')
     trained_model.begin(workdir, model.config, tokenizer)
 
     def advance(state, step):
         rows = LMBatch(**sharding.place_named(mesh, reader.batch(seed, step, batch)))
-        state, metrics = train_step(state, rows, model=model, optimizer=optimizer, micro_batches=micro_batches)
+        state, metrics = train_step(state, rows, model=model, optimizer=optimizer, micro_batches=micro_batches,
+                                    logits_mib=logits_mib)
         return state, {**metrics, 'learning_rate': learning_rate(step)}, batch * reader.row_length
     with jax.set_mesh(mesh):
         state, _ = resume(workdir, trained_model.fresh_state(first_params(), optimizer, mesh))
-        fit(name, workdir, state, advance, schedule, meta={'config': config, 'model': 'model.json'})
+        fit(name, workdir, state, advance, schedule, meta={'config': config, 'model': 'model.json'},
+            flops=flops.train_step(model.config, batch, reader.row_length))

@@ -1,13 +1,18 @@
-"""The folder of a trained model, as the programs share it: model.json, the tokenizer, checkpoints/<step>/params."""
+"""The folder of a trained model, as the programs share it: model.json, the tokenizer, checkpoints/<step>/params.
+
+Where a program only reads a model, a Hugging Face folder may stand in its place (open_readable).
+"""
 import dataclasses
 import json
+from typing import Any, Callable
 
 import jax
 from etils import epath
 
 from mathrl import sharding
 from mathrl.checkpoint import Checkpoints
-from mathrl.models.llama import Llama, LlamaConfig
+from mathrl.models import hf_import
+from mathrl.models.llama import Llama, LlamaConfig, config_from_json
 from mathrl.text import tokenizer as tokenizers
 from mathrl.train.state import create
 
@@ -23,8 +28,21 @@ def open_config(folder: str) -> tuple[LlamaConfig, object]:
     """(config, tokenizer) of a model's folder."""
     path = epath.Path(folder) / 'model.json'
     if not path.exists():
-        raise FileNotFoundError(f'MODEL={folder!r} is not the folder of a trained model: it has no model.json')
-    return LlamaConfig(**json.loads(path.read_text())), tokenizers.load(folder)
+        more = '; gin/runs/convert.gin makes one of a Hugging Face folder' if hf_import.is_hugging_face(folder) else ''
+        raise FileNotFoundError(f'MODEL={folder!r} is not the folder of a trained model: it has no model.json{more}')
+    return config_from_json(json.loads(path.read_text())), tokenizers.load(folder)
+
+
+def open_readable(folder: str) -> tuple[LlamaConfig, object, Callable[[Llama, Any], dict]]:
+    """(config, tokenizer, open(model, mesh) -> parameters) of a model's folder, ours or Hugging Face's.
+
+    The latter's parameters keep the dtype of its files.
+    """
+    path = epath.Path(folder)
+    if (path / 'model.json').exists() or not hf_import.is_hugging_face(folder):
+        return *open_config(folder), lambda model, mesh: open_params(folder, model, mesh)
+    tokenizer = tokenizers.load(folder)
+    return hf_import.open_config(folder), tokenizer, lambda model, mesh: hf_import.load(folder, model, mesh)
 
 
 def parameter_shapes(model: Llama, mesh) -> dict:

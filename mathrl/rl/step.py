@@ -13,21 +13,21 @@ import optax
 from mathrl import sharding
 from mathrl.rl import advantages, kl
 from mathrl.rl.types import Experience, Sample
-from mathrl.train.losses import entropies, token_logps
+from mathrl.train.losses import LOGITS_MIB, hidden_logps
 from mathrl.train.state import TrainState
 from mathrl.train.step import apply_gradients, split, summed_gradients
 
 
-def output_logps(model, params, rollouts) -> tuple[jax.Array, jax.Array]:
-    """(log-probs, logits) of the output tokens: [Q, G, T] float32, [Q, G, T, V].
+def output_logps(model, params, rollouts, logits_mib: float = LOGITS_MIB) -> tuple[jax.Array, jax.Array]:
+    """(log-probs of the output tokens, entropies there): [Q, G, T] float32 each; gradients flow through the first alone.
 
     A row of an output starts with the prompt's last token, so that position t predicts token t; the prompt's other
     tokens are computed once, as a cache that gradients flow through.
     """
     prompts = model.prefill(params, rollouts.prompt_QS, rollouts.prompt_length_Q - 1)
     inputs_QGT = shifted_inputs(rollouts)
-    logits_QGTV = model.logits(params, model.outputs_hidden(params, inputs_QGT, prompts))
-    return token_logps(logits_QGTV, rollouts.tokens_QGT), logits_QGTV
+    h_QGTD = model.outputs_hidden(params, inputs_QGT, prompts)
+    return hidden_logps(h_QGTD, model.unembed(params), rollouts.tokens_QGT, logits_mib)
 
 
 def shifted_inputs(rollouts) -> jax.Array:
@@ -60,10 +60,14 @@ def split_groups(tree, parts: int):
 
 
 @functools.partial(jax.jit, donate_argnames='state',
-                   static_argnames=('model', 'optimizer', 'coefficient', 'normalisation', 'micro_batches'))
+                   static_argnames=('model', 'optimizer', 'coefficient', 'normalisation', 'micro_batches',
+                                    'logits_mib'))
 def policy_step(state: TrainState, ref_params, experience: Experience, *, model, optimizer, coefficient, normalisation,
-                micro_batches: int = 1):
-    """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it."""
+                micro_batches: int = 1, logits_mib: float = LOGITS_MIB):
+    """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it.
+
+    logits_mib: how much of the logits may lie on a device at once (see train/losses.py).
+    """
     experience = jax.tree_util.tree_map_with_path(
         lambda path, x: sharding.constrain(x, sharding.path_text(path).rsplit('_', 1)[-1]), experience)
     rollouts = experience.rollouts
@@ -76,14 +80,14 @@ def policy_step(state: TrainState, ref_params, experience: Experience, *, model,
         rollouts, sample, weights_QGT = part['rollouts'], part['sample'], part['weights_QGT']
         # Set to 0 where nothing is trained: weights of 0 alone would leave a NaN where a ratio overflows.
         known = lambda logps_QGT: jnp.where(rollouts.trained_QGT == 1, logps_QGT, 0.0)
-        ref_logps_QGT = jax.lax.stop_gradient(known(output_logps(model, ref_params, rollouts)[0]))
-        logps_QGT, logits_QGTV = output_logps(model, params, rollouts)
+        ref_logps_QGT = jax.lax.stop_gradient(known(output_logps(model, ref_params, rollouts, logits_mib)[0]))
+        logps_QGT, entropies_QGT = output_logps(model, params, rollouts, logits_mib)
         logps_QGT = known(logps_QGT)
         fixed_QGT = jax.lax.stop_gradient(logps_QGT)
         sample = sample.replace(old_logps_QGT=known(sample.old_logps_QGT))
         terms = coefficient(fixed_QGT, ref_logps_QGT, sample)
         per_token = {'kl': kl.k3(fixed_QGT, ref_logps_QGT), 'ratio': jnp.exp(fixed_QGT - sample.old_logps_QGT),
-                     'clip_share': terms.clipped_QGT, 'entropy': jax.lax.stop_gradient(entropies(logits_QGTV))}
+                     'clip_share': terms.clipped_QGT, 'entropy': entropies_QGT}
         metrics = {name: jnp.sum(values_QGT * part['shares_QGT']) for name, values_QGT in per_token.items()}
         metrics['loss'] = -jnp.sum(terms.objective_QGT * weights_QGT)
         return -jnp.sum(terms.gc_QGT * logps_QGT * weights_QGT), metrics

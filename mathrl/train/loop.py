@@ -8,6 +8,7 @@ import numpy as np
 
 from mathrl.checkpoint import Checkpoints, shapes_like
 from mathrl.metrics import Progress, Writer
+from mathrl.train.flops import mfu
 from mathrl.train.state import TrainState
 
 
@@ -25,12 +26,13 @@ class Schedule:
 
 
 def fit(name: str, workdir, state: TrainState, advance: Callable, schedule: Schedule, *, extra: dict | None = None,
-        meta: dict | None = None, shown: tuple[str, ...] = ('loss',)) -> TrainState:
+        meta: dict | None = None, shown: tuple[str, ...] = ('loss',), flops: float = 0) -> TrainState:
     """Runs advance(state, step) -> (state, metrics dict, tokens) from the last checkpoint to schedule.steps.
 
     extra: further trees saved with the state and handed back through resume(); meta: JSON beside each checkpoint (the
-    gin config). advance depends on (state, step) alone, so a killed run, started again, ends with the same numbers.
-    A loss or gradient norm that is not finite ends the run, and nothing saved before is lost.
+    gin config); flops: of one step on all devices, of which the logs have mfu. advance depends on (state, step)
+    alone, so a killed run, started again, ends with the same numbers. A loss or gradient norm that is not finite ends
+    the run, and nothing saved before is lost.
     """
     with Checkpoints(workdir / 'checkpoints', schedule.keep) as checkpoints, \
             Writer(workdir, resume_step=int(state.step)) as writer, \
@@ -49,7 +51,8 @@ def fit(name: str, workdir, state: TrainState, advance: Callable, schedule: Sche
             if log:
                 # Over all steps since the last line: a step returns before it is computed.
                 seconds = time.perf_counter() - logged_at
-                writer.write(step, {**values, 'seconds': seconds / (done - logged), 'tokens_per_s': new_tokens / seconds})
+                writer.write(step, {**values, 'seconds': seconds / (done - logged), 'tokens_per_s': new_tokens / seconds,
+                                    **mfu(flops * (done - logged), seconds)})
                 logged, logged_at, new_tokens = done, time.perf_counter(), 0
                 show = {key: values[key] for key in shown}
             progress.update(done, show, tokens=tokens)

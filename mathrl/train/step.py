@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mathrl.train.losses import lm_loss
+from mathrl import sharding
+from mathrl.train.losses import LOGITS_MIB, lm_loss
 from mathrl.train.state import LMBatch, TrainState
 
 
@@ -22,18 +23,20 @@ def summed_gradients(loss, params, parts, count: int):
     """Sum of loss(params, part)'s gradients over the parts (leading axis `count`), and of its auxiliary values.
 
     loss returns (scalar, auxiliary pytree); each part's loss is its share of the whole batch's, so sums are exact.
+    Gradients lie as their parameters do, and are summed in float32 at least.
     """
-    gradient = jax.value_and_grad(loss, has_aux=True)
+    def gradient(params, part):
+        values, grads = jax.value_and_grad(loss, has_aux=True)(params, part)
+        return sharding.constrain_parameters(grads), values
     if count == 1:
-        (value, aux), grads = gradient(params, jax.tree.map(lambda x: x[0], parts))
-        return grads, (value, aux)
+        return gradient(params, jax.tree.map(lambda x: x[0], parts))
 
     def add(total, part):
-        (value, aux), grads = gradient(params, part)
-        return jax.tree.map(jnp.add, total, (grads, (value, aux))), None
+        grads, values = jax.tree.map(jnp.add, total, gradient(params, part))
+        return (sharding.constrain_parameters(grads), values), None
     shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts))
-    (value, aux), grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    total, _ = jax.lax.scan(add, (grads, (value, aux)), parts)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), shapes)
+    total, _ = jax.lax.scan(add, (sharding.constrain_parameters(zeros[0]), zeros[1]), parts)
     return total
 
 
@@ -42,13 +45,14 @@ def apply_gradients(state: TrainState, grads, optimizer) -> TrainState:
     return TrainState(step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state)
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'optimizer', 'micro_batches'), donate_argnames='state')
-def train_step(state: TrainState, batch: LMBatch, *, model, optimizer, micro_batches: int = 1):
-    """One update on the mean loss per weighted token -> (state, metrics)."""
+@functools.partial(jax.jit, donate_argnames='state',
+                   static_argnames=('model', 'optimizer', 'micro_batches', 'logits_mib'))
+def train_step(state: TrainState, batch: LMBatch, *, model, optimizer, micro_batches: int = 1, logits_mib: float = LOGITS_MIB):
+    """One update on the mean loss per weighted token -> (state, metrics). logits_mib: see train/losses.py."""
     weight = jnp.sum(batch.weights_BT)
 
     def loss(params, part):
-        return lm_loss(model, params, part, jnp.maximum(weight, 1.0)), {}
+        return lm_loss(model, params, part, jnp.maximum(weight, 1.0), logits_mib), {}
     grads, (value, _) = summed_gradients(loss, state.params, split(batch, micro_batches), micro_batches)
     metrics = {'loss': value, 'grad_norm': optax.tree.norm(grads), 'tokens': weight}
     return apply_gradients(state, grads, optimizer), metrics

@@ -117,6 +117,8 @@ class Digits(Numbers):
     def encode(self, text):
         return [int(word) for word in text.split()]
 
+    encode_prompt = encode
+
 
 def asked(form, sizes, batch, monkeypatch, sampling=Sampling(temperature=2.0)):
     """Answers where an 8 is the end of a call; the tool gives back the digit before it."""

@@ -18,6 +18,8 @@ class Words:
     def encode(self, text):
         return [len(word) for word in text.split()]
 
+    encode_prompt = encode
+
 
 @pytest.fixture
 def gsm8k(tmp_path):

@@ -23,6 +23,8 @@ class Characters:
     def encode(self, text):
         return [ord(character) for character in text]
 
+    encode_prompt = encode
+
     def decode(self, ids):
         return ''.join(map(chr, ids))
 

@@ -1,6 +1,7 @@
 """The model against its equations in slow NumPy; causal, packed, decoding from a cache, prompts that are shared."""
 import dataclasses
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from mathrl.models.cache import empty_output_cache
-from mathrl.models.llama import Llama, LlamaConfig
+from mathrl.models.attention import RopeScaling
+from mathrl.models.llama import Llama, LlamaConfig, config_from_json
 from mathrl.sharding import parameter_axes, path_text
 
 # head_dim x heads is not the width, and kv_heads < heads: mixed-up axes must not fit by chance.
@@ -173,7 +175,7 @@ def loss_and_gradients(**change):
     return jax.jit(jax.value_and_grad(loss))(random_params())
 
 
-@pytest.mark.parametrize('change', [{'unroll': 2}, {'remat': True}], ids=str)
+@pytest.mark.parametrize('change', [{'unroll': 2}, {'remat': 'full'}, {'remat': 'dots'}], ids=str)
 def test_unroll_and_remat_change_nothing(change):
     (value, grads), (other, other_grads) = loss_and_gradients(), loss_and_gradients(**change)
     np.testing.assert_allclose(other, value, rtol=1e-5)
@@ -206,11 +208,22 @@ def test_fresh_parameters_have_the_written_scales_and_follow_the_key():
 
 
 @pytest.mark.parametrize('change, said', [({'kv_heads': 3}, 'kv_heads=3 does not divide heads=4'),
-                                          ({'head_dim': 7}, 'head_dim=7 must be even')])
+                                          ({'head_dim': 7}, 'head_dim=7 must be even'),
+                                          ({'remat': 'all'}, "unknown remat 'all'; there are: '', 'full', 'dots'")])
 def test_a_wrong_config_is_one_sentence(change, said):
     with pytest.raises(ValueError, match=said) as caught:
         dataclasses.replace(CONFIG, **change)
     assert '\n' not in str(caught.value)
+
+
+def test_a_config_comes_back_from_json():
+    config = dataclasses.replace(CONFIG, rope_scaling=RopeScaling(factor=4.0), remat='dots', tied=True)
+    fields = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert config_from_json(fields) == config
+    for older, policy in [(True, 'full'), (False, '')]:
+        assert config_from_json(fields | {'remat': older}).remat == policy
+    with pytest.raises(ValueError, match="a model has no 'rope'; there are: vocab, width"):
+        config_from_json(fields | {'rope': 1})
 
 
 # ---- prompts of different lengths, padded on the right, and the outputs behind them
@@ -296,7 +309,7 @@ def full_gradients():
     return output_gradients(full, Llama(CONFIG), params, *case)
 
 
-@pytest.mark.parametrize('change', [{}, {'remat': True}], ids=str)
+@pytest.mark.parametrize('change', [{}, {'remat': 'dots'}], ids=str)
 def test_gradients_through_the_shared_prompt_equal_the_full_forward(change):
     params, case, wanted = random_params(), prompts_and_outputs(), full_gradients()
     shared = output_gradients(shared_logits, Llama(dataclasses.replace(CONFIG, **change)), params, *case)

@@ -1,4 +1,6 @@
 """The sft program: starts from the given model with a fresh optimizer, and learns the answers alone."""
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from mathrl.checkpoint import Checkpoints
 from mathrl.data.packed import open_packed
 from mathrl.metrics import read_metrics
 from mathrl.models.llama import Llama
-from mathrl.programs import sft, trained_model
+from mathrl.programs import language_model, sft, trained_model
 from mathrl.train import optim
 from mathrl.train.loop import Schedule
 
@@ -71,3 +73,15 @@ def test_model_that_is_no_models_folder_is_one_sentence(tiny, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match='has no model.json'):
         sft.run(**settings(tiny, tmp_path, model=str(tmp_path)))
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_another_length_are_one_sentence(tiny, tmp_path):
+    with pytest.raises(ValueError, match='row_length=7, and the rows of .* have [0-9]+ tokens'):
+        sft.run(**settings(tiny, tmp_path, row_length=7))
+
+
+def test_an_architecture_changes_dtypes_and_remat_alone(tiny, tmp_path):
+    other = dataclasses.replace(tiny.config, remat='full', param_dtype='bfloat16')
+    assert language_model.agreed(other, tiny.config, 'here') == other
+    with pytest.raises(ValueError, match=f'not that of the model in .*, which has layers={tiny.config.layers} and not 7'):
+        sft.run(**settings(tiny, tmp_path, architecture=dataclasses.replace(tiny.config, layers=7)))

@@ -160,14 +160,14 @@ def numpy_tokens(model, params, ref_params, experience):
 
 
 def update(model, params, ref_params, experience, sizes=(1, 1, 1), normalise=normalisation.sequence_mean,
-           micro_batches=1):
+           micro_batches=1, logits_mib=128):
     """(gradient, metrics) of one policy_step on a mesh data x fsdp x tensor, everything placed as a run places it."""
     mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:int(np.prod(sizes))])
     with jax.set_mesh(mesh):
         state = create(on_mesh(mesh, params), KEEP_GRADIENT)
         state, metrics = policy_step(state, on_mesh(mesh, ref_params), place(mesh, experience), model=model,
                                      optimizer=KEEP_GRADIENT, coefficient=GRPO, normalisation=normalise,
-                                     micro_batches=micro_batches)
+                                     micro_batches=micro_batches, logits_mib=logits_mib)
     return jax.device_get((state.opt_state, metrics))
 
 
@@ -394,6 +394,13 @@ def test_every_output_is_in_one_part_with_its_own_prompt(questions, outputs, par
 def test_micro_batches_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match='5 micro-batches do not divide 2 questions x 8 outputs'):
         update(*policies(), few_questions()[0], micro_batches=5)
+
+
+@pytest.mark.parametrize('sizes', [(1, 1, 1), (2, 2, 2)], ids=str)
+def test_the_vocabulary_in_chunks_gives_the_same_update(sizes):
+    """1 KiB of logits at once, of 10 on one device: the entropy too is that of the whole vocabulary."""
+    _, experience, expected = ordinary()
+    assert_agrees(update(*policies(), experience, sizes, logits_mib=2 ** -10), expected)
 
 
 # ---- meshes

@@ -23,11 +23,11 @@ def random_params():
     return jax.tree.map(lambda leaf: (rng.normal(size=leaf.shape) * 0.4).astype(np.float32), shapes)
 
 
-def rollouts_of(numbers, width=WIDTH, sizes=None, outputs=OUTPUTS, key=0):
+def rollouts_of(numbers, width=WIDTH, sizes=None, outputs=OUTPUTS, key=0, **settings):
     """Rollouts of the prompts of these numbers, on one device or on a mesh of these sizes."""
     prompt_QS, length_Q = pad_prompts([PROMPTS[number] for number in numbers], width, PAD)
     question_Q, key, params = np.array(numbers, np.int32), jax.random.key(key), random_params()
-    run = functools.partial(sample_jit, outputs=outputs, **SETTINGS)
+    run = functools.partial(sample_jit, outputs=outputs, **SETTINGS, **settings)
     if not sizes:
         return run(params, prompt_QS, length_Q, key, question_Q)
     mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:np.prod(sizes)])
@@ -137,3 +137,15 @@ def test_written_ends_before_the_end_token():
     assert written(np.array([5, 6, EOS, EOS]), EOS) == ([5, 6], True)
     assert written(np.array([5, 6, 7]), EOS) == ([5, 6, 7], False)
     assert written(np.array([EOS, 6, 7]), EOS) == ([], True)
+
+
+# ---- memory
+
+@pytest.mark.parametrize('sizes', [None, (2, 2, 2)], ids=str)
+def test_parts_and_gathering_change_no_output(sizes):
+    wanted = all_questions()
+    for settings in (dict(parts=4), dict(parts=2, gather=False)):
+        other = rollouts_of(range(8), sizes=sizes, **settings)
+        np.testing.assert_array_equal(other.tokens_QGT, wanted.tokens_QGT)
+        np.testing.assert_array_equal(other.length_QG, wanted.length_QG)
+        np.testing.assert_allclose(other.policy_logps_QGT, wanted.policy_logps_QGT, atol=1e-5)

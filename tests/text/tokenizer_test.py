@@ -147,3 +147,63 @@ def test_special_tokens_come_from_the_config_beside_it(hugging_face):
     (hugging_face / 'tokenizer_config.json').write_text(json.dumps({'eos_token': '<|stop|>'}))
     with pytest.raises(ValueError, match=r'the end token is not in the vocabulary; looked for: <\|stop\|>'):
         tokenizer.load(hugging_face)
+
+
+# ---- chat templates, and tokens that end an output
+
+TEMPLATE = "{{ bos_token }}{% for m in messages %}<|begin|>{{ m.content }}<|endoftext|>{% endfor %}"
+
+
+def test_a_chat_template_may_stand_in_either_file(hugging_face):
+    with pytest.raises(ValueError, match=r'no chat template .*TEMPLATE=False'):
+        tokenizer.load(hugging_face).encode_chat('17')
+    names = {'bos_token': {'content': '<|pad|>'}, 'eos_token': '<|endoftext|>', 'add_bos_token': True}
+    config = hugging_face / 'tokenizer_config.json'
+    for template in (TEMPLATE, [{'name': 'tools', 'template': 'no'}, {'name': 'default', 'template': TEMPLATE}]):
+        config.write_text(json.dumps(names | {'chat_template': template}))
+        loaded = tokenizer.load(hugging_face)
+        assert loaded.encode_chat('17') == [2, 0, *loaded.encode('17'), 1]
+    config.write_text(json.dumps(names | {'chat_template': 'older'}))
+    (hugging_face / 'chat_template.jinja').write_text(TEMPLATE)
+    copy = hugging_face / 'copy'
+    copy.mkdir()
+    tokenizer.load(hugging_face).save(copy)
+    assert tokenizer.load(copy).encode_chat('17') == [2, 0, *loaded.encode('17'), 1]
+
+
+def test_a_prompt_is_encoded_as_the_file_says(hugging_face, trained):
+    loaded = tokenizer.load(hugging_face)
+    assert loaded.encode_prompt('17') == [0, *loaded.encode('17')]
+    assert trained.encode_prompt('17') == trained.encode('17')
+    with pytest.raises(ValueError, match='SentencePiece tokenizer has no chat template'):
+        trained.encode_chat('17')
+
+
+@pytest.mark.parametrize('generation, eos_token, wanted', [
+    ({'eos_token_id': [1, 2]}, '<|pad|>', (2, 1)),            # several: the tokenizer's own is the end of a turn
+    ({'eos_token_id': [1, 2]}, '<|begin|>', (1, 2)),          # which counts only where the model stops at it
+    ({'eos_token_id': 2}, '<|endoftext|>', (2,)),
+    ({'eos_token_id': [2, 151643]}, None, (2,)),              # past the vocabulary: no token
+    ({'eos_token_id': 151643}, '<|endoftext|>', (1,)),
+    ({}, '<|endoftext|>', (1,)),
+])
+@pytest.mark.parametrize('file', ['generation_config.json', 'config.json'])
+def test_which_tokens_end_an_output(generation, eos_token, wanted, file, hugging_face):
+    (hugging_face / file).write_text(json.dumps(generation))
+    (hugging_face / 'tokenizer_config.json').write_text(json.dumps({'eos_token': eos_token}))
+    loaded = tokenizer.load(hugging_face)
+    assert (loaded.eos_id, loaded.stop_ids) == (wanted[0], wanted)
+    copy = hugging_face / 'copy'
+    copy.mkdir()
+    loaded.save(copy)
+    assert tokenizer.load(copy).stop_ids == wanted
+
+
+def test_a_tokenizer_json_goes_before_a_tokenizer_model(hugging_face, model):
+    (hugging_face / 'tokenizer.model').write_bytes(model)
+    assert isinstance(tokenizer.load(hugging_face), tokenizer.HuggingFaceTokenizer)
+
+
+def test_ids_past_the_vocabulary_are_left_out(hugging_face):
+    loaded = tokenizer.load(hugging_face)
+    assert loaded.decode([*loaded.encode('17'), 600, 151_000]) == '17'

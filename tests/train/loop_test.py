@@ -7,7 +7,7 @@ from etils import epath
 
 from mathrl.checkpoint import Checkpoints, shapes_like
 from mathrl.metrics import read_metrics
-from mathrl.train import optim
+from mathrl.train import flops, optim
 from mathrl.train.loop import Schedule, fit, resume
 from mathrl.train.state import create
 from mathrl.train.step import apply_gradients
@@ -161,3 +161,16 @@ def test_a_checkpoint_never_holds_what_is_not_finite(tmp_path, save_every, log_e
 def test_a_wrong_schedule_is_one_sentence(wrong):
     with pytest.raises(ValueError, match='must be at least 1; got'):
         Schedule(**wrong)
+
+
+def test_the_logs_have_mfu_where_the_peak_is_known(tmp_path, monkeypatch):
+    """1e9 FLOPs a step on eight devices of 1e9 FLOP/s each."""
+    run = lambda name: fit(name, folder(tmp_path, name), fresh_state(),
+                           lambda state, step: (*update(state, jnp.int32(step), jax.random.key(0)), 7),
+                           Schedule(4, log_every=2), flops=1e9)
+    run('unknown')
+    assert 'mfu' not in read_metrics(tmp_path / 'unknown' / 'metrics.jsonl')[0]
+    monkeypatch.setattr(flops, 'peak', lambda kind: 1e9)
+    run('known')
+    for line in read_metrics(tmp_path / 'known' / 'metrics.jsonl'):
+        assert line['mfu'] == pytest.approx(1 / (8 * line['seconds']), rel=1e-6)

@@ -1,4 +1,6 @@
 """AdamW against its equations, and the learning-rate schedules at their corners."""
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,8 @@ def small_params():
     rng = np.random.default_rng(0)
     normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
     return {'embed_VD': normal(5, 4), 'norm_D': np.full(4, 1.5, np.float32),
-            'layers': {'mlp_norm_D': np.full((2, 4), 0.5, np.float32), 'up_DF': normal(2, 4, 3)}}
+            'layers': {'mlp_norm_D': np.full((2, 4), 0.5, np.float32), 'up_DF': normal(2, 4, 3),
+                       'q_norm_H': np.full((2, 2), 0.5, np.float32), 'q_bias_NH': np.full((2, 2, 2), 0.5, np.float32)}}
 
 
 def updated(optimizer, params, gradients):
@@ -32,15 +35,16 @@ def test_weight_decay_takes_matrices_and_spares_norm_scales():
     optimizer = optim.adamw(optim.constant(0.01), weight_decay=0.1)
     after = updated(optimizer, params, [jax.tree.map(np.zeros_like, params)])
     np.testing.assert_array_equal(after['norm_D'], params['norm_D'])
-    np.testing.assert_array_equal(after['layers']['mlp_norm_D'], params['layers']['mlp_norm_D'])
+    for name in ('mlp_norm_D', 'q_norm_H', 'q_bias_NH'):
+        np.testing.assert_array_equal(after['layers'][name], params['layers'][name])
     np.testing.assert_allclose(after['embed_VD'], params['embed_VD'] * (1 - 0.01 * 0.1), rtol=1e-6)
     np.testing.assert_allclose(after['layers']['up_DF'], params['layers']['up_DF'] * (1 - 0.01 * 0.1), rtol=1e-6)
 
 
 def numpy_adamw(params, gradients, rates, clip_norm, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.1):
-    """Loshchilov and Hutter's algorithm 2, behind clipping, in float64; what is named norm does not decay."""
+    """Loshchilov and Hutter's algorithm 2, behind clipping, in float64; what is named norm or bias does not decay."""
     params = [np.float64(x) for x in jax.tree.leaves(params)]
-    decay = [0 if 'norm' in jax.tree_util.keystr(path) else weight_decay
+    decay = [0 if re.search('norm|bias', jax.tree_util.keystr(path)) else weight_decay
              for path, _ in jax.tree_util.tree_flatten_with_path(gradients[0])[0]]
     m, v = ([np.zeros_like(x) for x in params] for _ in range(2))
     for t, (grads, rate) in enumerate(zip(gradients, rates), start=1):
@@ -101,3 +105,38 @@ def test_cosine_goes_from_the_peak_to_its_final_share():
     assert rates(schedule, [0, 50, 100, 200]) == pytest.approx([2.0, 1.1, 0.2, 0.2])
     assert rates(schedule, [25])[0] == pytest.approx(0.2 + 1.8 * (1 + np.cos(np.pi / 4)) / 2)
     assert rates(optim.cosine(2.0, steps=100, warmup_steps=10), [0])[0] == pytest.approx(0.2)
+
+
+# ---- dtypes
+
+def gradients_of(params, count):
+    rng = np.random.default_rng(2)
+    return [jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), params) for _ in range(count)]
+
+
+def test_a_master_keeps_the_updates_that_bfloat16_would_lose():
+    """Steps of 1e-4 on weights near 1, whose bfloat16 neighbours lie 8e-3 apart."""
+    wide = jax.tree.map(lambda x: np.asarray(jnp.asarray(x, jnp.bfloat16), np.float32), small_params())
+    narrow = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), wide)
+    gradients = [jax.tree.map(np.ones_like, wide)] * 200
+    plain = optim.adamw(optim.constant(1e-4))
+    exact = updated(plain, wide, gradients)
+    with_master = updated(optim.adamw(optim.constant(1e-4), master_dtype='float32'), narrow, gradients)
+    without = updated(plain, narrow, gradients)
+    for got, wanted in zip(jax.tree.leaves(with_master), jax.tree.leaves(exact)):
+        assert got.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(got, jnp.asarray(wanted, jnp.bfloat16))
+    assert np.abs(np.float32(without['norm_D']) - exact['norm_D']).max() > 0.01
+
+
+def test_moments_in_bfloat16_follow_those_in_float32():
+    params = small_params()
+    rates = dict(schedule=optim.constant(1e-3), weight_decay=0.0)
+    narrow = optim.adamw(**rates, moment_dtype='bfloat16')
+    kinds = {leaf.dtype for leaf in jax.tree.leaves(narrow.init(params)) if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    assert kinds == {jnp.dtype('bfloat16')}
+    gradients = gradients_of(params, 20)
+    exact, got = updated(optim.adamw(**rates), params, gradients), updated(narrow, params, gradients)
+    for start, a, b in zip(*map(jax.tree.leaves, (params, got, exact))):
+        assert np.abs(b - start).max() > 3e-3
+        np.testing.assert_allclose(a, b, atol=5e-4)

@@ -1,0 +1,98 @@
+"""What the programs compile, with the shapes and layouts of its arguments: what compile_check compiles without running it."""
+from typing import Any, Callable, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mathrl import sharding
+from mathrl.models.llama import Llama
+from mathrl.programs import trained_model
+from mathrl.rl.step import policy_step
+from mathrl.rl.types import Experience
+from mathrl.sampling.filters import Sampling
+from mathrl.sampling.rollout import Rollouts, sample_jit
+from mathrl.train import flops
+from mathrl.train.state import LMBatch, TrainState, create
+from mathrl.train.step import train_step
+
+
+class Step(NamedTuple):
+    """function(*arguments, **static) is what a run calls; parts names the arguments' pieces, for the account of memory.
+
+    pieces: the setting that cuts its work, and its value. flops: of the whole step on all devices; cache_bytes: of the key-value
+    caches that it holds, on all devices.
+    """
+    name: str
+    function: Callable
+    arguments: tuple
+    static: dict
+    parts: dict[str, Any]
+    pieces: tuple[str, int]
+    flops: float
+    cache_bytes: int = 0
+
+
+def language_model(model: Llama, mesh, optimizer, *, batch: int, row_length: int, micro_batches: int,
+                   logits_mib: float) -> list[Step]:
+    """The update of pre-training and supervised fine-tuning."""
+    state = abstract_state(model, mesh, optimizer)
+    shape = (batch, row_length)
+    integers, floats = (_abstract(mesh, shape, dtype, 'BT') for dtype in (jnp.int32, jnp.float32))
+    rows = LMBatch(tokens_BT=integers, targets_BT=integers, weights_BT=floats, segments_BT=integers, positions_BT=integers)
+    static = dict(model=model, optimizer=optimizer, micro_batches=micro_batches, logits_mib=logits_mib)
+    return [Step('train_step', train_step, (state, rows), static,
+                 {'parameters': state.params, 'optimizer': state.opt_state, 'batch': rows},
+                 ('micro_batches', micro_batches), flops.train_step(model.config, batch, row_length))]
+
+
+def policy(model: Llama, mesh, optimizer, *, coefficient: Callable, normalisation: Callable, sampling: Sampling, questions: int,
+           group_size: int, prompt_tokens: int, max_tokens: int, micro_batches: int, logits_mib: float, sampling_parts: int,
+           gather: bool, reference_dtype: str) -> list[Step]:
+    """The update of reinforcement learning, and its sampling."""
+    Q, G, S, T = questions, group_size, prompt_tokens, max_tokens
+    state, sizes = abstract_state(model, mesh, optimizer), model.config
+    reference = _cast(state.params, reference_dtype)
+    prompt_QS, length_Q = _abstract(mesh, (Q, S), jnp.int32, 'QS'), _abstract(mesh, (Q,), jnp.int32, 'Q')
+    integers, floats = (_abstract(mesh, (Q, G, T), dtype, 'QGT') for dtype in (jnp.int32, jnp.float32))
+    rollouts = Rollouts(prompt_QS=prompt_QS, prompt_length_Q=length_Q, tokens_QGT=integers,
+                        length_QG=_abstract(mesh, (Q, G), jnp.int32, 'QG'), trained_QGT=integers,
+                        sampler_logps_QGT=floats, policy_logps_QGT=floats)
+    experience = Experience(rollouts, floats, floats, integers)
+    update = Step('policy_step', policy_step, (state, reference, experience),
+                  dict(model=model, optimizer=optimizer, coefficient=coefficient, normalisation=normalisation,
+                       micro_batches=micro_batches, logits_mib=logits_mib),
+                  {'parameters': state.params, 'optimizer': state.opt_state, 'reference': reference, 'batch': experience},
+                  ('micro_batches', micro_batches), flops.policy_step(sizes, Q, G, S, T))
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=sharding.replicated(mesh))
+    per_token = 2 * sizes.layers * sizes.kv_heads * sizes.head_dim * jnp.dtype(sizes.dtype).itemsize
+    sample = Step('sample', sample_jit, (state.params, prompt_QS, length_Q, key, length_Q),
+                  dict(model=model, outputs=G, max_tokens=T, sampling=sampling, eos_id=0, parts=sampling_parts, gather=gather),
+                  {'parameters': state.params, 'batch': (prompt_QS, length_Q)},
+                  ('sampling_parts', sampling_parts), flops.outputs_forward(sizes, Q, G, S, T),
+                  cache_bytes=per_token * Q // sampling_parts * (S + G * T))
+    return [update, sample]
+
+
+def abstract_state(model: Llama, mesh, optimizer) -> TrainState:
+    """The train state as shapes with their layouts."""
+    params = trained_model.parameter_shapes(model, mesh)
+    shapes = jax.eval_shape(lambda params: create(params, optimizer), params)
+    return jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), shapes,
+                        sharding.tree_shardings(mesh, shapes, params))
+
+
+def device_bytes(tree) -> int:
+    """What one device holds of a tree of shapes with layouts."""
+    return sum(int(np.prod(x.sharding.shard_shape(x.shape))) * jnp.dtype(x.dtype).itemsize for x in jax.tree.leaves(tree))
+
+
+def _cast(tree, dtype: str):
+    cast = lambda x: jax.ShapeDtypeStruct(x.shape, jnp.dtype(dtype or x.dtype), sharding=x.sharding)
+    return jax.tree.map(cast, tree)
+
+
+def _abstract(mesh, shape: tuple[int, ...], dtype, axes: str) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.placed_sharding(mesh, shape, axes))
