@@ -4,13 +4,12 @@ import argparse
 import dataclasses
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 
-from launch import exit_codes, grid, processes, search, secret_values, sweep_file, sweep_page, tpu, trials
+from launch import command_line, exit_codes, grid, processes, search, secret_values, sweep_file, sweep_page, tpu, trials
 from launch.run_arguments import REPOSITORY
 from launch.sweep_file import Sweep
 from launch.trials import Trial
@@ -156,12 +155,12 @@ def main(argv: Sequence[str]) -> int:
         source = (search.Search if sweep.suggest else grid.Grid)(sweep, workdir, flags.retry_failed)
         _check_first(sweep, source, command, passed_on, workdir)
         restarts = 0 if passed_on else exit_codes.MAX_RESTARTS      # launch.tpu has restarts of its own
-        Runner(sweep, source, command, workdir, flags.parallel, restarts, _say).run()
+        Runner(sweep, source, command, workdir, flags.parallel, restarts, command_line.say).run()
     best = sweep_page.best(source.trials, sweep.maximize)
     failed = sum(trial.state == 'failed' for trial in source.trials)
     if best:
-        _say(f'best: {best.title()}, {sweep.objective.keys[-1]} {best.value:.6g}')
-    _say(f'{workdir / "sweep.html"} compares them' + (f'; {failed} failed, and --retry_failed runs those again' if failed else ''))
+        command_line.say(f'best: {best.title()}, {sweep.objective.keys[-1]} {best.value:.6g}')
+    command_line.say(f'{workdir / "sweep.html"} compares them' + (f'; {failed} failed, and --retry_failed runs those again' if failed else ''))
     return 1 if failed else 0
 
 
@@ -214,21 +213,5 @@ def _dashed(name: str) -> str:
     return name.lower().replace('_', '-')[:24]
 
 
-def _say(line: str) -> None:
-    print(secret_values.redact(line), flush=True)
-
-
-def _stop(number, _) -> None:
-    raise SystemExit(128 + number)
-
-
 if __name__ == '__main__':
-    signal.signal(signal.SIGTERM, _stop)    # which ends the trials first
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except ValueError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(exit_codes.USER_ERROR)
-    except KeyboardInterrupt:
-        print('stopped; the same command goes on from here', file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    command_line.run(main, 'stopped; the same command goes on from here')

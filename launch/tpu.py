@@ -3,11 +3,10 @@
 import argparse
 import pathlib
 import re
-import signal
 import sys
 from collections.abc import Sequence
 
-from launch import exit_codes, gcloud, gke, local, run_arguments, secret_values, topologies, tpu_vm
+from launch import command_line, exit_codes, gcloud, gke, local, run_arguments, secret_values, topologies, tpu_vm
 
 DESCRIPTION = """\
 python -m launch.tpu --backend=BACKEND --tpu=TYPE [flags] -- --gin_file=F --workdir=DIR [what mathrl.main takes]
@@ -101,7 +100,7 @@ def _local(flags, run, tpu) -> int:
     if not flags.go:
         print(local.render(run, count, devices))
         return _dry()
-    return local.start(run, count, devices, flags.max_restarts, say=_say)
+    return local.start(run, count, devices, flags.max_restarts, say=command_line.say)
 
 
 def _tpu_vm(flags, shared: dict) -> int:
@@ -111,7 +110,7 @@ def _tpu_vm(flags, shared: dict) -> int:
         print(tpu_vm.render(job))
         return _dry()
     gcloud.need('gcloud')
-    return tpu_vm.start(job, flags.max_restarts, say=_say)
+    return tpu_vm.start(job, flags.max_restarts, say=command_line.say)
 
 
 def _gke(flags, shared: dict) -> int:
@@ -124,7 +123,7 @@ def _gke(flags, shared: dict) -> int:
         return _dry()
     for program in ('docker', 'kubectl', *(['gcloud'] if job.cluster or job.fetch else [])):
         gcloud.need(program)
-    return gke.start(job, path, say=_say)
+    return gke.start(job, path, say=command_line.say)
 
 
 def _environment(pairs: Sequence[str]) -> dict[str, str]:
@@ -147,20 +146,5 @@ def _dry() -> int:
     return 0
 
 
-def _say(line: str) -> None:
-    print(secret_values.redact(line), flush=True)
-
-
-def _stop(number, _) -> None:
-    raise SystemExit(128 + number)
-
-
 if __name__ == '__main__':
-    signal.signal(signal.SIGTERM, _stop)    # which ends the processes first
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except ValueError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(exit_codes.USER_ERROR)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    command_line.run(main)

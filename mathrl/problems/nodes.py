@@ -1,5 +1,6 @@
 """The tree of an answer: its nodes, and what is built of them without further reading."""
 import dataclasses
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 
@@ -43,3 +44,14 @@ def flat(node: Node) -> str:
     if node.op == 'number':
         return str(node.args[0])
     return node.op + '(' + ','.join(flat(one) if isinstance(one, Node) else str(one) for one in node.args) + ')'
+
+
+def matched(ones: Sequence, others: Sequence, alike: Callable) -> bool:
+    """Whether each of `ones` has one of its own among the `others`, in any order; both are equally many."""
+    others = list(others)
+    for one in ones:
+        place = next((place for place, other in enumerate(others) if alike(one, other)), None)
+        if place is None:
+            return False
+        del others[place]
+    return True

@@ -1,7 +1,7 @@
 """Regions of the line in all their spellings: intervals, unions, inequalities in one variable."""
 from typing import Callable
 
-from mathrl.problems.nodes import Node
+from mathrl.problems.nodes import Node, matched
 
 INFINITY = Node('constant', ('infinity',))
 BELOW = Node('negative', (INFINITY,))
@@ -19,12 +19,7 @@ def same_region(left: Node, right: Node, same: Callable) -> bool | None:
         return None
     if len(ones) != len(others):
         return False
-    for one in ones:
-        place = next((place for place, other in enumerate(others) if _same_part(one, other, same)), None)
-        if place is None:
-            return False
-        others = others[:place] + others[place + 1:]
-    return True
+    return matched(ones, others, lambda one, other: _same_part(one, other, same))
 
 
 def intervals(tree: Node) -> tuple[tuple, ...] | None:

@@ -4,7 +4,7 @@ import re
 
 from mathrl.problems import regions, units
 from mathrl.problems.latex_tokens import TooLarge, Unreadable
-from mathrl.problems.nodes import Node, number
+from mathrl.problems.nodes import Node, matched, number
 from mathrl.problems.values import Undefined, distance, equal_values, exact, free_names, proportional
 
 MAX_ITEMS = 24
@@ -245,12 +245,7 @@ def _items(left: Node, right: Node, asked: Question) -> bool:
         return False
     if asked.ordered and left.op == right.op == 'list':
         return _pairwise(ones, others, asked)
-    for one in ones:
-        place = next((place for place, other in enumerate(others) if same(one, other, asked)), None)
-        if place is None:
-            return False
-        others = others[:place] + others[place + 1:]
-    return True
+    return matched(ones, others, lambda one, other: same(one, other, asked))
 
 
 def _expanded(tree: Node) -> tuple[Node, ...]:

@@ -103,7 +103,7 @@ def test_output_is_cut(sandbox):
 
 
 @pytest.mark.parametrize('path', [
-    '/etc/shadow', '/etc/passwd', '/proc', '/proc/1/environ', '/proc/1/root/etc/shadow', '/sys', '/root', '/home',
+    '/etc/shadow', '/etc/passwd', '/proc', '/proc/1/environ', '/proc/1/root/etc/shadow', '/sys', os.path.expanduser('~root'), '/home',
     '/oldroot', '/newroot', '/bwrap', '/dev/mem', '/dev/shm', '/run'])
 def test_hidden(sandbox, path):
     assert run(sandbox, f'import os\nprint(os.path.lexists({path!r}))') == ('False\n', 'ok')
