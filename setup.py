@@ -10,6 +10,8 @@ BASE = [
     'seqio>=0.0.20',
     'tensorflow>=2.20',
     'tensorflow-datasets>=4.9.9',
+    # TFDS prepares data with it, and does not ask for it.
+    'importlib_resources>=6.0',
     'tensorflow-text>=2.20',
     # 0.2.3 needs protobuf 7, which Apache Beam does not allow.
     'sentencepiece>=0.2,<0.2.3',
@@ -27,6 +29,7 @@ BASE = [
     'sympy>=1.13',
     'etils[epath,epy]>=1.12',
     'numpy>=2.0',
+    'zstandard>=0.23',
 ]
 
 MINING = [
@@ -37,7 +40,6 @@ MINING = [
     'resiliparse>=0.16',
     # Another version may compute other signatures, and so other duplicates.
     'rensa>=0.5,<0.6',
-    'zstandard>=0.23',
 ]
 
 SWEEP = ['optuna>=4.0']

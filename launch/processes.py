@@ -10,7 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from launch.exit_codes import RESTART
+
 STOP_SECONDS = 5.0      # from SIGTERM to SIGKILL
+LEAVE_SECONDS = 60.0    # from the first that leaves to be started again to the last, which may still be saving
 PR_SET_PDEATHSIG = 1    # Linux: the signal that a process gets when its parent dies
 
 
@@ -24,10 +27,12 @@ def run_together(commands: Sequence[Sequence[str]], environments: Sequence[Mappi
                  write: Callable[[str], None]) -> Ended | None:
     """Runs all commands at once; the first that fails ends the others, within about STOP_SECONDS.
 
+    One that asks to be started again does not: the others were told so too, and have LEAVE_SECONDS to leave by themselves.
+
     write gets each line of output, '[2] ' of process 2 before it where there are several.
     Returns the failure that came first; None where all ended well. Whatever interrupts this stops them all.
     """
-    began, started, output = time.monotonic(), [], selectors.DefaultSelector()
+    began, started, output, first = time.monotonic(), [], selectors.DefaultSelector(), None
     try:
         for index, (command, environment) in enumerate(zip(commands, environments)):
             process = start(command, environment, stdout=subprocess.PIPE)
@@ -37,9 +42,13 @@ def run_together(commands: Sequence[Sequence[str]], environments: Sequence[Mappi
         while True:
             _forward(output, 0.1)
             codes = [process.poll() for process in started]
-            failed = [Ended(index, code, time.monotonic() - began) for index, code in enumerate(codes) if code]
-            if failed or None not in codes:
-                return failed[0] if failed else None
+            seconds = time.monotonic() - began
+            failed = [Ended(index, code, seconds) for index, code in enumerate(codes) if code]
+            first = first or (failed[0] if failed else None)
+            if first and (any(one.code != RESTART for one in failed) or seconds - first.seconds > LEAVE_SECONDS):
+                return first
+            if None not in codes:
+                return first
     finally:
         stop(started)
         _forward(output, 0)

@@ -10,25 +10,46 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from mathrl.sharding import path_text
+from mathrl.sharding import layout_text, path_text
 
 
 class Checkpoints:
-    """The checkpoints of one folder: folder/<step>/<item>; `keep` steps stay, None keeps all."""
+    """The checkpoints of one folder: folder/<step>/<item>; the last `keep` stay (None: all), and with `best` the best one."""
 
-    def __init__(self, folder: epath.PathLike, keep: int | None = 2):
+    def __init__(self, folder: epath.PathLike, keep: int | None = 2, best: bool = False):
         self._folder = epath.Path(folder).resolve()
+        kept = [LatestN(keep), *([BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)] if best else [])]
         self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True))
+            preservation_policy=AnyPreservationPolicy(kept), best_fn=_score if best else None,
+            enable_async_checkpointing=True, cleanup_tmp_directories=True))
 
-    def save(self, step: int, trees: dict[str, Any], meta: dict) -> None:
-        """Starts saving the trees of arrays, with `meta` (JSON values) beside them; returns before they are written."""
+    def save(self, step: int, trees: dict[str, Any], meta: dict, score: float | None = None) -> None:
+        """Starts saving the trees of arrays, with `meta` (JSON values) beside them; returns before they are written.
+
+        score: the higher the better (None: it was not measured).
+
+        Raises:
+            OSError: the save before this one failed; it is not there, and nothing was started.
+        """
+        self.wait()
         if step in self._manager.all_steps():
             return
-        digests = {name: tree_digests(tree) for name, tree in trees.items()}
+        about = {**meta, 'digests': {name: tree_digests(tree) for name, tree in trees.items()},
+                 'layout': {name: _layout(tree) for name, tree in trees.items()}, 'processes': jax.process_count()}
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
-        self._manager.save(step, args=ocp.args.Composite(meta=ocp.args.JsonSave({**meta, 'digests': digests}), **items))
+        # force: else Orbax would pass over a step below another one that is there.
+        self._manager.save(step, args=ocp.args.Composite(meta=ocp.args.JsonSave(about), **items), force=True,
+                           metrics=None if score is None else {'score': score})
+
+    def wait(self) -> None:
+        """Until what is being saved is there. OSError: it could not be."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:      # whatever the file system or TensorStore say
+            raise OSError(f'a checkpoint in {self._folder} could not be saved: {_reason(error)}; steps here: '
+                          f'{self._manager.all_steps()}') from error
 
     def latest(self) -> int | None:
         """The last whole step, None where there is none."""
@@ -38,8 +59,35 @@ class Checkpoints:
         """What was saved beside the trees, with their digests."""
         return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
 
-    def restore(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
-        """The trees of a step, laid out as `wanted` says (ShapeDtypeStructs with shardings), each leaf's digest checked."""
+    def best(self) -> int | None:
+        """The whole step with the highest score, None where none has one; of Checkpoints(..., best=True)."""
+        return self._manager.best_step()
+
+    def restore(self, step: int, wanted: dict[str, Any], offer: bool = False) -> dict[str, Any]:
+        """The trees of a step, laid out as `wanted` says (ShapeDtypeStructs with shardings), each leaf's digest checked.
+
+        Raises:
+            ValueError: it is broken, or other trees were saved; with `offer` the sentence says which step before it is whole.
+        """
+        try:
+            return self._restore(step, wanted)
+        except ValueError as error:
+            before = sorted(other for other in self._manager.all_steps() if other < step)
+            if not offer or isinstance(error.__cause__, OtherLeaves) or not before:
+                raise
+            whole = next((other for other in reversed(before) if self._is_whole(other, wanted)), None)
+            raise ValueError(f'{error}; ' + ('no step before it is whole' if whole is None else
+                             f'step {whole} is whole: the same command goes on from there once what lies behind it in '
+                             f'{self._folder} is moved away')) from error
+
+    def _is_whole(self, step: int, wanted: dict[str, Any]) -> bool:
+        try:
+            self._restore(step, wanted)
+        except ValueError:
+            return False
+        return True
+
+    def _restore(self, step: int, wanted: dict[str, Any]) -> dict[str, Any]:
         where, steps = f'checkpoint {self._folder / str(step)}', f'steps here: {self._manager.all_steps()}'
         args = ocp.args.Composite(**{name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()})
         try:
@@ -47,8 +95,7 @@ class Checkpoints:
             _refuse_other_leaves(self._folder / str(step), wanted, list(digests))
             trees = dict(self._manager.restore(step, args=args))
         except Exception as error:      # TensorStore's reading errors come as bare Exceptions of many lines
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ValueError(f'{where} cannot be restored ({", ".join(wanted)}): {reason}; {steps}') from error
+            raise ValueError(f'{where} cannot be restored ({", ".join(wanted)}): {_reason(error)}; {steps}') from error
         for name, tree in trees.items():
             broken = [leaf for leaf, digest in tree_digests(tree).items() if digests[name][leaf] != digest]
             if broken:
@@ -58,14 +105,20 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for what is still being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
     def __enter__(self) -> 'Checkpoints':
         return self
 
     def __exit__(self, *unused) -> None:
         self.close()
+
+
+class OtherLeaves(ValueError):
+    """What is wanted was not saved, or in another shape; the checkpoint may well be whole."""
 
 
 def tree_digests(tree) -> dict[str, int]:
@@ -94,12 +147,29 @@ def _refuse_other_leaves(folder: epath.Path, wanted: dict[str, Any], saved: list
     """Raises where a wanted tree was not saved, or with other leaves; Orbax's own words do not name the leaf."""
     for name, tree in wanted.items():
         if name not in saved:
-            raise ValueError(f'{name} was not saved; there are: {", ".join(saved)}')
+            raise OtherLeaves(f'{name} was not saved; there are: {", ".join(saved)}')
         want, have = _leaf_shapes(tree), _leaf_shapes(ocp.StandardCheckpointHandler().metadata(folder / name).tree)
         for leaf in sorted({*want, *have}):
             if want.get(leaf) != have.get(leaf):
-                raise ValueError(f'{name}/{leaf} is wanted as {want.get(leaf, "nothing")} '
+                raise OtherLeaves(f'{name}/{leaf} is wanted as {want.get(leaf, "nothing")} '
                                  f'and was saved as {have.get(leaf, "nothing")}')
+
+
+def _reason(error: Exception) -> str:
+    """One line of what TensorStore writes, without the specification that it repeats."""
+    line = (str(error).splitlines() or [type(error).__name__])[0].partition(' [tensorstore_spec=')[0]
+    return line if len(line) < 400 else f'{line[:180]} ... {line[-180:]}'
+
+
+def _score(metrics: dict) -> float:
+    return metrics['score']
+
+
+def _layout(tree) -> dict[str, str]:
+    """'float32[8, 16] tensor, fsdp' per leaf, by its path: what it is, and how the mesh cut it."""
+    shapes, leaves = _leaf_shapes(tree), jax.tree_util.tree_flatten_with_path(tree)[0]
+    cut = lambda x: 'whole' if not isinstance(x, jax.Array) or x.sharding.is_fully_replicated else layout_text(x.sharding)
+    return {path_text(path): f'{shapes[path_text(path)]} {cut(leaf)}' for path, leaf in leaves}
 
 
 def _leaf_shapes(tree) -> dict[str, str]:

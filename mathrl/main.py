@@ -1,6 +1,7 @@
 """The one entry of every program: reads gin files, refuses what they get wrong, runs what PROGRAM names.
 
-A fault in what the user gave is one sentence on stderr and exit code 2; one of the code keeps its traceback.
+A fault in what the user gave is one sentence on stderr and exit code 2; one of the code keeps its traceback. A run that was
+told to stop, or lost another of its processes, ends with exit code 75: start again.
 Nothing heavy is imported before it is needed: --help answers without jax, TensorFlow or gin.
 """
 
@@ -16,6 +17,8 @@ import signal
 import sys
 import sysconfig
 import traceback
+
+from mathrl import processes
 
 DESCRIPTION = """\
 python -m mathrl.main --gin_file=F [--gin_file=G] [--gin.NAME=VALUE ...] --workdir=DIR [--dry_run]
@@ -45,7 +48,7 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
                         help='a gin file, found from here or from the repository root; later files win')
     parser.add_argument('--workdir', metavar='DIR',
                         help='where results go: a folder, made if absent, or gs://...; may be left out where '
-                             '--gin.OUTPUT names a file, and is then the folder FILE.run, or --gin.TARGET a folder')
+                             '--gin.OUTPUT names a file or --gin.TARGET a folder, and is then the folder NAME.run beside it')
     parser.add_argument('--dry_run', action='store_true',
                         help='print the resolved configuration and what would run; compute and write nothing')
     parser.add_argument('--compile_for', metavar='SLICE',
@@ -60,6 +63,8 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
                         help='join num_processes processes at this address, as number process_id')
     parser.add_argument('--num_processes', type=int, metavar='N')
     parser.add_argument('--process_id', type=int, metavar='I')
+    parser.add_argument('--wait_seconds', type=int, default=300, metavar='S',
+                        help='how long the processes wait for each other at the start (default 300)')
 
     overrides = [argument.removeprefix('--gin.') for argument in argv if argument.startswith('--gin.')]
     others = [argument for argument in argv if not argument.startswith('--gin.')]
@@ -87,10 +92,10 @@ def parse_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def beside_output(overrides: list[str]) -> str:
     """The folder of a run whose results are one file, or one folder; '' for neither.
 
-    ['OUTPUT="a/b.jsonl"'] -> 'a/b.jsonl.run'; ['TARGET="a/model"'] -> 'a/model'
+    ['OUTPUT="a/b.jsonl"'] -> 'a/b.jsonl.run'; ['TARGET="a/model/"'] -> 'a/model.run'
     """
-    output, target = _text_override('OUTPUT', overrides), _text_override('TARGET', overrides)
-    return f'{output}.run' if output else target
+    named = _text_override('OUTPUT', overrides) or _text_override('TARGET', overrides)
+    return f'{named.rstrip("/")}.run' if named else ''
 
 
 def _text_override(name: str, overrides: list[str]) -> str:
@@ -136,13 +141,7 @@ def start_processes(flags: argparse.Namespace) -> int:
     """Joins the other processes if the flags ask for it; returns this one's index."""
     if flags.coordinator_address is None and not flags.distributed:
         return 0
-    import jax
-    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-    if flags.distributed:
-        jax.distributed.initialize()
-    else:
-        jax.distributed.initialize(flags.coordinator_address, flags.num_processes, flags.process_id)
-    return jax.process_index()
+    return processes.join(flags.coordinator_address, flags.num_processes, flags.process_id, flags.wait_seconds)
 
 
 def keep_freed_memory() -> None:
@@ -196,13 +195,13 @@ def run(argv: list[str]) -> None:
 
 
 def is_sentence(error: Exception) -> bool:
-    """Whether the text is meant for the user: a missing file, or a ValueError that our own code raises.
+    """Whether the text is meant for the user: a missing file, or what our own code raises of a value, a file or a number.
 
     One out of a library or an operation (int('x'), a shape that does not fit) is a fault of the code.
     """
     if isinstance(error, FileNotFoundError):
         return True
-    if not isinstance(error, ValueError):
+    if not isinstance(error, (ValueError, OSError, FloatingPointError)):
         return False
     frame = traceback.extract_tb(error.__traceback__)[-1]
     libraries = [sysconfig.get_path(name) + os.sep for name in ('stdlib', 'purelib', 'platlib')]
@@ -214,18 +213,24 @@ def is_sentence(error: Exception) -> bool:
 
 def main() -> None:
     argv = sys.argv[1:]
+    several = any(argument.split('=')[0] in ('--distributed', '--coordinator_address') for argument in argv)
+    leave = processes.watched() if several else sys.exit
     try:
         run(argv)
     except Exception as error:
-        if '--traceback' in argv or not is_sentence(error):
+        gone = processes.lost(error) if several else ''
+        if gone or ('--traceback' not in argv and is_sentence(error)):
+            # gin appends the names of the functions that it called.
+            message = gone or str(error).split('\n  In call to configurable')[0]
+            print(f'error: {message}', file=sys.stderr)
+            leave(processes.RESTART if gone else 2 if isinstance(error, (ValueError, FileNotFoundError)) else 1)
+        if not several:
             raise
-        # gin appends the names of the functions that it called.
-        message = str(error).split('\n  In call to configurable')[0]
-        print(f'error: {message}', file=sys.stderr)
-        sys.exit(2)
+        traceback.print_exc()
+        leave(1)
     except KeyboardInterrupt:
         print('stopped; the same command goes on from here', file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        leave(128 + signal.SIGINT)
 
 
 if __name__ == '__main__':

@@ -3,16 +3,18 @@
 jax and tensorboardX are imported where they are used: what only reads metrics (the report) needs neither.
 """
 
+import ast
 import collections
 import json
 import logging
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
 import time
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from etils import epath
 import numpy as np
@@ -20,6 +22,7 @@ import numpy as np
 SYNC_SECONDS = 30  # how often the files of a run on an object store are copied there
 LINE_SECONDS = 10  # between two progress lines where there is no terminal
 REDRAW_SECONDS = 0.2
+_MACRO = re.compile(r'^([A-Z][A-Z0-9_]*) = (.+)$', re.MULTILINE)
 
 
 class Mean(NamedTuple):
@@ -105,6 +108,15 @@ class Writer:
             # Markdown's block of code keeps line breaks, and shows what a model wrote as it is.
             block = '\n'.join('    ' + line for line in text.splitlines())
             self._tensorboard.add_text(name, block, int(step))
+
+    def describe(self, config: str, metrics: Sequence[str]) -> None:
+        """Shows a gin config in TensorBoard: as text, and its macros as hyperparameters beside the metrics named."""
+        if self._tensorboard and config:
+            from tensorboardX import summary
+            self.write_text(0, 'config', config)
+            start_and_plan = summary.hparams(macros(config), dict.fromkeys(metrics, 0.0))[:2]
+            for part in start_and_plan:
+                self._tensorboard.file_writer.add_summary(part)
 
     def close(self) -> None:
         if not self._active or self._file.closed:
@@ -217,6 +229,18 @@ class Progress:
 
     def __exit__(self, *unused) -> None:
         self.close()
+
+
+def macros(config: str) -> dict[str, float | bool | str]:
+    """The uppercase names of a gin config that are bound to literals: 'STEPS = 3\\nB = @f' -> {'STEPS': 3}."""
+    found = {}
+    for name, text in _MACRO.findall(config):
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):   # a reference
+            continue
+        found[name] = value if isinstance(value, (bool, int, float, str)) else text
+    return found
 
 
 def _is_remote(folder: epath.Path) -> bool:

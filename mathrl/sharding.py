@@ -223,10 +223,17 @@ def per_device(function: Callable, in_axes: tuple[str, ...], out_axes: str) -> C
         return function
 
     def mapped(*arrays):
-        specs = tuple(_activation_spec(mesh, axes, x.shape) for axes, x in zip(in_axes, arrays))
+        # Mesh axes of size 1 are named: gradients would be summed over one that is not.
+        specs = tuple(PartitionSpec(*_activation_cuts(mesh, axes, x.shape)) for axes, x in zip(in_axes, arrays))
         out = dict(zip(in_axes, specs))[out_axes]      # the result lies as the argument with the same axes does
         return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)(*arrays)
     return mapped
+
+
+def batch_shards() -> int:
+    """Into how many pieces the mesh in force cuts a batch that divides."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else batch_devices(mesh)
 
 
 def shards(axes: str, shape: tuple[int, ...]) -> int:

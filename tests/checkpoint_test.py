@@ -1,5 +1,11 @@
 """Checkpoints: what is restored is what was saved, bit for bit, or the error says which leaf is not."""
+import os
 import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +127,92 @@ def test_a_half_written_step_is_not_there(tmp_path):
         assert checkpoints.latest() == 1
 
 
+def test_the_best_step_stays_beside_the_last(tmp_path):
+    scores = {1: 0.1, 2: 0.9, 3: None, 4: 0.5, 5: None}
+    with Checkpoints(tmp_path, keep=2, best=True) as checkpoints:
+        for step, score in scores.items():
+            checkpoints.save(step, {'params': some_tree(step)}, {}, score)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['2', '4', '5']
+    with Checkpoints(tmp_path, keep=2, best=True) as checkpoints:
+        assert (checkpoints.best(), checkpoints.latest()) == (2, 5)
+        checkpoints.save(6, {'params': some_tree(6)}, {}, 0.95)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['5', '6']
+
+
+def test_without_scores_none_is_best(tmp_path):
+    saved(tmp_path, params=some_tree())
+    with Checkpoints(tmp_path, best=True) as checkpoints:
+        assert checkpoints.best() is None
+
+
+def test_how_it_lay_is_told_beside_it(tmp_path):
+    saved(tmp_path, params=placed(some_tree(), (2, 2, 2)))
+    with Checkpoints(tmp_path) as checkpoints:
+        meta = checkpoints.meta(1)
+    assert meta['layout'] == {'params': {'embed_VD': 'float32[8, 16] tensor, fsdp',
+                                         'layers/up_DF': 'float32[2, 16, 8] -, fsdp, tensor'}}
+    assert meta['processes'] == 1
+
+
+def test_a_failed_save_is_told_is_not_there_and_holds_up_no_other(tmp_path, monkeypatch):
+    """As of a disk that is full while the files are written, behind the run's back."""
+    rename = os.rename
+
+    def full(source, target, *more, **others):
+        if 'orbax-checkpoint-tmp' in str(source):
+            raise OSError(28, 'No space left on device')
+        return rename(source, target, *more, **others)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {'params': some_tree(1)}, {})
+        checkpoints.wait()
+        with monkeypatch.context() as broken:
+            broken.setattr(os, 'rename', full)
+            checkpoints.save(2, {'params': some_tree(2)}, {})
+            with pytest.raises(OSError, match=f'a checkpoint in {tmp_path} could not be saved: .*No space left.*steps here: .1.$'):
+                checkpoints.wait()
+        assert checkpoints.latest() == 1
+        for step in (2, 3):      # the one that failed, and the next
+            checkpoints.save(step, {'params': some_tree(step)}, {})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 3
+        assert_equal(checkpoints.restore(2, {'params': shapes_like(placed(some_tree()))})['params'], some_tree(2))
+
+
+SAVES = '''
+import sys
+import jax.numpy as jnp
+from mathrl.checkpoint import Checkpoints
+with Checkpoints(sys.argv[1]) as checkpoints:
+    step = checkpoints.latest() or 0
+    while True:
+        step += 1
+        checkpoints.save(step, {'params': {f'{name}_D': jnp.full((3000, 700), step, jnp.float32) for name in 'abc'}}, {})
+        checkpoints.wait()
+        print(step, flush=True)
+'''
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_of_a_save_it_leaves_a_whole_last_step(tmp_path):
+    rng, last, halves = np.random.default_rng(0), 0, 0
+    for _ in range(20):
+        process = subprocess.Popen([sys.executable, '-c', SAVES, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        told = int(process.stdout.readline())
+        time.sleep(rng.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        told = max([told, *(int(line) for line in process.communicate()[0].split())])
+        halves += any('tmp' in path.name for path in tmp_path.iterdir())
+        whole = shapes_like(jnp.zeros((3000, 700)))
+        with Checkpoints(tmp_path) as checkpoints:
+            step = checkpoints.latest()
+            assert told <= step <= told + 1 and step > last, 'what was said to be saved is there'
+            wanted = {f'{name}_D': whole for name in 'abc'}
+            for x in checkpoints.restore(step, {'params': wanted})['params'].values():
+                np.testing.assert_array_equal(x, step)
+        last = step
+    assert halves > 5, f'only {halves} kills fell into a save'
+
+
 # ---- digests
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'int32', 'uint32', 'int8', 'bool'])
@@ -168,6 +260,35 @@ def test_a_flipped_bit_on_disk_is_found(tmp_path, where):
     content[int(len(content) * where)] ^= 4
     file.write_bytes(content)
     assert_refused(tmp_path, 1, {'params': shapes_like(params)}, f'checkpoint {tmp_path / "1"}')
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_twenty_random_flips_are_all_found_and_the_step_before_offered(tmp_path):
+    """In any byte of any file of the arrays, indices and manifests of TensorStore's included."""
+    rng, params = np.random.default_rng(0), placed(some_tree(shape=(64, 64)))
+    with Checkpoints(tmp_path / 'good', keep=None) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, {'params': params}, {})
+    silent = []
+    for number in range(20):
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / 'good', folder)
+        files = [path for path in (folder / '2' / 'params').rglob('*') if path.is_file() and path.stat().st_size]
+        sizes = np.array([path.stat().st_size for path in files])
+        file = files[rng.choice(len(files), p=sizes / sizes.sum())]
+        content = bytearray(file.read_bytes())
+        content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(content)
+        with Checkpoints(folder, keep=None) as checkpoints:
+            try:
+                restored = checkpoints.restore(2, {'params': shapes_like(params)}, offer=True)
+                assert_equal(restored, {'params': params})      # a byte that nothing is read from
+                silent.append(file.name)
+            except ValueError as error:
+                assert f'{folder / "2"}' in str(error) and 'step 1 is whole' in str(error), error
+                assert_one_sentence(error)
+    assert len(silent) < 5, f'flips in {silent} changed nothing'
 
 
 def test_a_changed_leaf_is_named(tmp_path, monkeypatch):

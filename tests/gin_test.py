@@ -14,6 +14,10 @@ INCLUDE = re.compile(r'''^include +['"](.*)['"]''', re.MULTILINE)
 VALUES = {
     'PROBLEMS': '"problems.jsonl"',
     'MODEL': '"model"',
+    'BASE': '"model"',
+    'HELDOUT': '"heldout.jsonl"',
+    'REWARD_MODEL': '"reward"',
+    'LABELS': '"labels.jsonl"',
     'DATA': '"data"',
     'TOKENIZER': '"tokenizer.model"',
     'FILES': '["texts.jsonl"]',
@@ -27,9 +31,11 @@ VALUES = {
     'SOURCE': '"model"',
     'TARGET': '"out"',
     'PROMPTS': '"prompts.jsonl"',
+    'PACKED': '"packed"',
+    'INIT': '"model"',
+    **dict.fromkeys(['CORPUS', 'ALGEBRAIC_STACK', 'ARXIV', 'CODE', 'ENGLISH', 'CHINESE', 'FIRST', 'SECOND'], '["texts.jsonl"]'),
 }
-RL_MACROS = {'PROBLEMS', 'MODEL', 'STEPS', 'SEED', 'LEARNING_RATE', 'KL_COEF', 'GROUP_SIZE', 'QUESTIONS',
-             'MAX_TOKENS', 'TEMPERATURE'}
+RL_MACROS = {'PROBLEMS', 'MODEL', 'STEPS', 'SEED', 'LEARNING_RATE', 'GROUP_SIZE', 'QUESTIONS', 'MAX_TOKENS', 'TEMPERATURE'}
 
 
 def all_files() -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / 'mathrl'
 MAIN = {'main', 'gin_files', 'gin_guards'}
 ROWS = {
-    'records': 0, 'sharding': 0, 'metrics': 0, 'text': 0,
+    'records': 0, 'sharding': 0, 'metrics': 0, 'text': 0, 'processes': 0,
     'problems': 1, 'checkpoint': 1, 'models': 1,
     'train': 2, 'sampling': 2, 'mining': 2, 'data': 2,
     'rl': 3, 'evaluation': 3,
@@ -16,16 +16,16 @@ ROWS = {
     'programs': 5,
     'main': 6,
 }
-SEQIO = ('data/tasks.py', 'data/tfds_corpus.py')
-ARRAY_RECORD = ('data/packed.py', 'data/pack_pipeline.py')
+SEQIO = ('data/tasks.py', 'data/sources.py', 'data/preprocessors.py', 'data/vocabularies.py', 'data/tfds_corpus.py')
+ARRAY_RECORD = ('data/packed.py', 'data/files.py')
 # library -> the files and folders that may import it anywhere, and those that may inside functions alone
 LIBRARIES = {
     'gin': (('main.py', 'gin_files.py'), ()),
-    'tensorflow': (SEQIO, ('problems/benchmarks.py',)),
+    'tensorflow': (SEQIO, ('problems/benchmarks.py', 'data/files.py')),
     'tensorflow_text': (SEQIO, ()),
-    'tensorflow_datasets': (SEQIO, ('problems/benchmarks.py',)),
+    'tensorflow_datasets': (SEQIO, ('problems/benchmarks.py', 'data/files.py')),
     'seqio': (SEQIO, ()),
-    'apache_beam': (('mining/pipeline.py', 'mining/workers.py', 'data/pack_pipeline.py'), ()),
+    'apache_beam': (('mining/pipeline.py', 'mining/workers.py'), ()),
     'grain': ((), ARRAY_RECORD),
     'array_record': ((), ARRAY_RECORD),
     'tensorboardX': ((), ('metrics.py',)),

@@ -304,7 +304,7 @@ def test_fits_as_a_type_checker_would(value, annotation, expected):
 
 @pytest.mark.parametrize('overrides, folder', [
     (['OUTPUT="a/b.jsonl"'], 'a/b.jsonl.run'), (["OUTPUT = 'x'", 'OUTPUT="y"'], 'y.run'), (['OUTPUT=""'], ''), (['OUTPUT=3'], ''),
-    (['TARGET="a/model"'], 'a/model'), (['TARGET="model"', 'OUTPUT="y"'], 'y.run'), (['TARGET=3'], ''),
-    (['OUTPUT=a b'], ''), (['OUTPUTS="x"'], ''), ([], '')])
+    (['TARGET="a/model"'], 'a/model.run'), (['TARGET="a/model/"'], 'a/model.run'), (['TARGET="model"', 'OUTPUT="y"'], 'y.run'),
+    (['TARGET=3'], ''), (['OUTPUT=a b'], ''), (['OUTPUTS="x"'], ''), ([], '')])
 def test_a_run_with_one_output_file_has_its_folder_beside_it(overrides, folder):
     assert main.beside_output(overrides) == folder

@@ -117,6 +117,32 @@ def test_tensorboard_events_are_written_and_optional(tmp_path, monkeypatch, capl
     assert caplog.text.count('tensorboardX') == 1
 
 
+CONFIG = 'KL_COEF = 0.04\nSTEPS = 3\nMODEL = "a"\nROWS = [1, 2]\nPROGRAM = @rl.run\nrl.run.seed = 1\nGATHER = True\n'
+
+
+def test_macros_of_a_config():
+    assert metrics.macros(CONFIG) == {'KL_COEF': .04, 'STEPS': 3, 'MODEL': 'a', 'ROWS': '[1, 2]', 'GATHER': True}
+
+
+def test_tensorboard_gets_the_config_and_its_macros_as_hyperparameters(tmp_path):
+    pytest.importorskip('tensorboardX')
+    from tensorboardX.proto import event_pb2, plugin_hparams_pb2
+    with Writer(tmp_path) as writer:
+        writer.describe(CONFIG, ('reward',))
+    [path] = tmp_path.glob('events.out.tfevents.*')
+    values, data = {}, path.read_bytes()
+    while data:     # a record: its length, that one's checksum, the event, its checksum
+        length = int.from_bytes(data[:8], 'little')
+        for value in event_pb2.Event.FromString(data[12:12 + length]).summary.value:
+            values[value.tag] = value
+        data = data[16 + length:]
+    assert CONFIG.splitlines()[0] in values['config/text_summary'].tensor.string_val[0].decode()
+    read = lambda tag: plugin_hparams_pb2.HParamsPluginData.FromString(values[tag].metadata.plugin_data.content)
+    found = read('_hparams_/session_start_info').session_start_info.hparams
+    assert found['KL_COEF'].number_value == .04 and found['MODEL'].string_value == 'a' and found['GATHER'].bool_value
+    assert [info.name.tag for info in read('_hparams_/experiment').experiment.metric_infos] == ['reward']
+
+
 def test_only_process_0_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, 'process_index', lambda: 1)
     with Writer(tmp_path / 'run') as writer:

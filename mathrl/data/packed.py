@@ -3,7 +3,10 @@
 A folder holds ArrayRecord files, a record for each row (int32 [5, T]: tokens, targets, weights, segments,
 positions), and manifest.json, which is written last: a folder without it was not finished.
 """
+import hashlib
+import itertools
 import json
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,26 +19,36 @@ MANIFEST = 'manifest.json'
 _STRIDE, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-def write_packed(folder, rows: Iterable[np.ndarray], row_length: int,
-                 rows_per_file: int = 100_000) -> list[dict]:
-    """Writes rows [5, T]; returns what the manifest says of its files: [{"name", "rows", "bytes"}]."""
+def write_packed(folder, rows: Iterable[np.ndarray], row_length: int, rows_per_file: int = 100_000) -> list[dict]:
+    """Writes rows [5, T]; returns what the manifest says of its files: [{"name", "rows", "bytes", "sha256"}]."""
+    rows, files = iter(rows), []
+    while part := list(itertools.islice(rows, 1)):
+        part = itertools.chain(part, itertools.islice(rows, rows_per_file - 1))
+        files.append(write_file(epath.Path(folder) / f'rows-{len(files):05d}.arrayrecord', part, row_length))
+    return files
+
+
+def write_file(path: epath.Path, rows: Iterable[np.ndarray], row_length: int) -> dict:
+    """Writes rows [5, T] into one file, which appears whole or not at all."""
     from array_record.python.array_record_module import ArrayRecordWriter
-    folder = epath.Path(folder)
-    files, writer = [], None
+    partial, count = path.parent / f'{path.name}.partial', 0
+    writer = ArrayRecordWriter(str(partial), 'group_size:1')
     for row in rows:
         if row.shape != (len(FIELDS), row_length):
             raise ValueError(f'a row of shape {row.shape} came; ({len(FIELDS)}, {row_length}) was wanted')
-        if writer is None:
-            files.append({'name': f'rows-{len(files):05d}.arrayrecord', 'rows': 0})
-            writer = ArrayRecordWriter(str(folder / files[-1]['name']), 'group_size:1')
         writer.write(row.astype('<i4').tobytes())
-        files[-1]['rows'] += 1
-        if files[-1]['rows'] == rows_per_file:
-            writer.close()
-            writer = None
-    if writer is not None:
-        writer.close()
-    return [file | {'bytes': (folder / file['name']).stat().length} for file in files]
+        count += 1
+    writer.close()
+    partial.replace(path)
+    return {'name': path.name, 'rows': count, 'bytes': path.stat().length, 'sha256': _sha256(path)}
+
+
+def _sha256(path: epath.Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def write_manifest(folder, manifest: dict) -> None:
@@ -45,9 +58,14 @@ def write_manifest(folder, manifest: dict) -> None:
     partial.replace(epath.Path(folder) / MANIFEST)
 
 
-def open_packed(folder) -> 'PackedReader':
-    """The reader of a packed folder. ValueError if it is missing or unfinished, or lacks part of a file."""
-    folder = epath.Path(folder)
+def open_packed(data):
+    """The reader of a packed folder, or of what has an `open` of its own: mixing.Mixed, direct.Direct.
+
+    ValueError if the folder is missing or unfinished, or lacks part of a file.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        return data.open()
+    folder = epath.Path(data)
     path = folder / MANIFEST
     if not path.exists():
         found = folder.exists()
@@ -83,15 +101,17 @@ class PackedReader:
             raise ValueError(f'the manifest says {self.rows} rows; its files hold {self._starts[-1]}; '
                              'the same number above 0 was wanted')
 
-    def batch(self, seed: int, step: int, batch_size: int) -> dict[str, np.ndarray]:
+    def batch(self, seed: int, step: int, batch_size: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
         """tokens_BT targets_BT segments_BT positions_BT (int32) and weights_BT (float32) of a step from 0.
 
-        Every pass over the rows (epoch) is a permutation of its own; a batch may lie across two.
+        Every pass over the rows (epoch) is a permutation of its own; a batch may lie across two. rows: which of the batch
+        are wanted, as a host wants its own alone; nothing else is read.
         """
-        order = np.arange(step * batch_size, (step + 1) * batch_size)
-        rows = self.read(shuffled(order % self.rows, order // self.rows, self.rows, seed))
-        batch = {f'{name}_BT': np.ascontiguousarray(rows[:, field]) for field, name in enumerate(FIELDS)}
-        return batch | {'weights_BT': batch['weights_BT'].astype(np.float32)}
+        return as_batch(self.in_order(seed, np.arange(step * batch_size, (step + 1) * batch_size)[rows]))
+
+    def in_order(self, seed: int, places: np.ndarray) -> np.ndarray:
+        """Rows [B, 5, T] by their places in the endless shuffled order that the seed gives."""
+        return self.read(shuffled(places % self.rows, places // self.rows, self.rows, seed))
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Rows [B, 5, T] by their numbers."""
@@ -118,6 +138,12 @@ class PackedReader:
                                  f'{self._starts[file + 1] - self._starts[file]}')
             self._readers[file] = reader
         return self._readers[file]
+
+
+def as_batch(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows [B, 5, T] by the names of their fields."""
+    batch = {f'{name}_BT': np.ascontiguousarray(rows[:, field]) for field, name in enumerate(FIELDS)}
+    return batch | {'weights_BT': batch['weights_BT'].astype(np.float32)}
 
 
 def check_tokenizer(reader: PackedReader, tokenizer) -> None:

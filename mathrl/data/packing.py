@@ -9,20 +9,27 @@ FIELDS = ('tokens', 'targets', 'weights', 'segments', 'positions')
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """Token ids, end token included; the first `untrained` of them (the prompt) are not trained on."""
+    """Token ids, end token included; the first `untrained` of them (the prompt) are not trained on.
+
+    trained: 0 or 1 for each id, where there are others that are not: a tool's output. text_bytes: UTF-8 bytes of the text,
+    or of the answer where there is a prompt.
+    """
     ids: list[int]
     untrained: int = 0
+    trained: list[int] | None = None
+    text_bytes: int = 0
 
 
 @dataclasses.dataclass
 class Counts:
-    """What became of the examples; `tokens` are the targets in rows, `trained` those of weight 1."""
+    """What became of the examples; `tokens` are the targets in rows, `trained` those of weight 1, of texts of text_bytes."""
     examples: int = 0
     cut: int = 0
     dropped: int = 0
     rows: int = 0
     tokens: int = 0
     trained: int = 0
+    text_bytes: int = 0
 
 
 def pack(examples: Iterable[Example], row_length: int, counts: Counts, pad_id: int = 0,
@@ -62,11 +69,12 @@ def _pieces(example: Example, row_length: int, counts: Counts) -> list[Example]:
     if size < 1:
         counts.dropped += 1
         return []
-    if size <= row_length:
-        return [example]
-    if example.untrained:
+    if size > row_length and (example.untrained or example.trained):
         counts.dropped += 1
         return []
+    counts.text_bytes += example.text_bytes
+    if size <= row_length:
+        return [example]
     counts.cut += 1
     return [Example(example.ids[start:start + row_length + 1]) for start in range(0, size, row_length)]
 
@@ -79,7 +87,7 @@ def _row(pieces: list[Example], row_length: int, pad_id: int, counts: Counts) ->
         size = len(piece.ids) - 1
         place = slice(start, start + size)
         row[0, place], row[1, place] = piece.ids[:-1], piece.ids[1:]
-        row[2, place] = np.arange(1, size + 1) >= piece.untrained
+        row[2, place] = piece.trained[1:] if piece.trained else np.arange(1, size + 1) >= piece.untrained
         row[3, place], row[4, place] = segment, np.arange(size)
         start += size
     counts.rows += 1

@@ -1,131 +1,127 @@
-"""seqio tasks over JSONL files: text to pre-train on, solved problems to fine-tune on; and their examples.
+"""seqio tasks over files: texts to pre-train on, solved problems to fine-tune on; mixtures of them; their examples.
 
-TensorFlow and seqio are imported here, and not where models are trained: training reads what `pack` wrote.
+TensorFlow and seqio are imported here and below, and not where models are trained: training reads what `pack` wrote.
 """
-import os
-from collections.abc import Iterator, Sequence
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')   # before the import: it greets at length otherwise
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from mathrl import records
+from mathrl.data import files, preprocessors, sources
+from mathrl.data.mixing import check_rates
 from mathrl.data.packing import Example
-from mathrl.problems.prompts import Templates, prompt
-from mathrl.problems.types import read_problems
-from mathrl.problems.worked import worked_solution
-from mathrl.text import tokenizer as tokenizers
-
-# Text needs no accelerator, and TensorFlow would take all of its memory.
-tf.config.set_visible_devices([], 'GPU')
+from mathrl.data.vocabularies import tokenizer_of, vocabulary
+from mathrl.problems.prompts import TOOL_TEMPLATES, Templates
 
 SEQIO_VERSION = seqio.__version__
+Task = seqio.Task
 Mixture = seqio.Mixture
+__all__ = ['tokenizer_of']      # handed on
 
 
-def text_task(paths: Sequence[str], tokenizer: str, name: str = 'text') -> seqio.Task:
-    """Pre-training on `text` of JSONL files; `tokenizer` is a tokenizer.model or the folder of one."""
+def text_task(paths: Sequence[str], tokenizer: str, name: str = 'text', field: str = 'text', lacking: str = 'refuse',
+              language: str = '', min_score: float | None = None, heldout: float = 0.0) -> seqio.Task:
+    """Pre-training on the texts of files (data/files.py): the mined corpus, AlgebraicStack, arXiv, code, natural language.
+
+    tokenizer: a tokenizer.model, a tokenizer.json or the folder of one. field: where rows keep their text (`content` in The
+    Stack's code); lacking: 'refuse' or 'skip' rows without it. language, min_score: keep only rows whose `language` is this,
+    whose `score` is at least this, as `mine` writes both. heldout: the share of texts that the split 'heldout' has alone.
+    """
+    if lacking not in ('refuse', 'skip'):
+        raise ValueError(f"lacking={lacking!r}; 'refuse' or 'skip' was wanted")
+    kept = [functools.partial(preprocessors.keep_language, language=language)] if language else []
+    kept += [functools.partial(preprocessors.keep_scores, at_least=min_score)] if min_score is not None else []
     return seqio.Task(
         name,
-        source=JsonlSource(lambda: {'text': [row['text'] for path in paths
-                                             for row in records.read_jsonl(path, ('text',))]}),
-        preprocessors=[text_to_targets, seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
-        output_features={'targets': _feature(tokenizer, add_eos=True)})
+        source=sources.FileSource(paths, functools.partial(sources.text_columns, field=field, lacking=lacking),
+                                  sources.TEXT, heldout),
+        preprocessors=[*kept, preprocessors.text_to_targets, preprocessors.encode_texts],
+        output_features={'targets': seqio.Feature(vocabulary(tokenizer))})
 
 
-def sft_task(paths: Sequence[str], tokenizer: str, templates: Templates = Templates(),
-             name: str = 'sft') -> seqio.Task:
-    """Fine-tuning on `problem`, `answer` and `solution` of JSONL files: prompt in, worked solution out."""
+def sft_task(paths: Sequence[str], tokenizer: str, templates: Templates = Templates(), name: str = 'sft',
+             programs: Sequence[str] = (), tools: Sequence[str] = (), tool_templates: Templates = TOOL_TEMPLATES,
+             heldout: float = 0.0) -> seqio.Task:
+    """Fine-tuning on `problem`, `answer` and `solution` of files: prompt in, solution out; only the solution is trained on.
+
+    paths: chains of thought; programs: solutions that are programs (PoT); tools: solutions with ```python and ```output
+    blocks, of which the latter are not trained on. All are shuffled as one.
+    """
+    of = functools.partial(sources.problem_columns, programs=tuple(map(str, programs)), tools=tuple(map(str, tools)))
+    known = vocabulary(tokenizer)
     return seqio.Task(
         name,
-        source=JsonlSource(lambda: _problem_columns(paths)),
-        preprocessors=[lambda dataset: problems_to_pairs(dataset, templates),
-                       seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
-        output_features={'inputs': _feature(tokenizer, add_eos=False),
-                         'targets': _feature(tokenizer, add_eos=True)})
+        source=sources.FileSource([*paths, *programs, *tools], of, sources.PROBLEM, heldout),
+        preprocessors=[functools.partial(preprocessors.problems_to_pairs, templates=templates,
+                                         tool_templates=tool_templates), preprocessors.encode_pairs],
+        output_features={'inputs': seqio.Feature(known, add_eos=False), 'targets': seqio.Feature(known),
+                         'trained': seqio.Feature(seqio.PassThroughVocabulary(2), add_eos=False)})
 
 
-def mixture(parts: Sequence[tuple[seqio.Task, float]], name: str = 'mixture') -> seqio.Mixture:
-    """Tasks with the same features, examples taken at the given rates: [(text_task(...), 0.56), ...]."""
-    return seqio.Mixture(name, [(part, float(rate)) for part, rate in parts])
+def mixture(tasks: Sequence[seqio.Task], rates: Mapping[str, float], name: str = 'mixture') -> seqio.Mixture:
+    """Tasks with the same features, examples taken at random at the rates {task's name: any positive number}."""
+    names = [task.name for task in tasks]
+    check_rates(rates, names)
+    return seqio.Mixture(name, [(task, float(rates[task.name])) for task in tasks])
 
 
-def text_to_targets(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """{'text': 'Let $x=1$.'} -> {'targets': 'Let $x=1$.'}"""
-    return dataset.map(lambda row: {'targets': row['text']})
+def parts(task: seqio.Task | seqio.Mixture) -> list[seqio.Task]:
+    """The tasks of a mixture; the task itself."""
+    return task.tasks if isinstance(task, seqio.Mixture) else [task]
 
 
-def problems_to_pairs(dataset: tf.data.Dataset, templates: Templates = Templates()) -> tf.data.Dataset:
-    """{'problem': '1+1?', 'answer': '2', 'solution': '1+1=<<1+1=2>>2'} ->
-    {'inputs': 'User: 1+1?\\nPlease reason ...', 'targets': '1+1=2\\nThe answer is \\boxed{2}.'}"""
-    def pair(problem, answer, solution):
-        problem, answer, solution = (value.decode() for value in (problem, answer, solution))
-        return prompt(problem, templates).encode(), worked_solution(problem, answer, solution).encode()
+def examples(task: seqio.Task | seqio.Mixture, seed: int, epochs: int | None = 1, split: str = sources.TRAIN,
+             part: tuple[int, int] | None = None, shuffle: bool = True) -> Iterator[Example]:
+    """A task's tokenized examples, shuffled; epochs=None goes round for ever (a mixture always does).
 
-    def convert(row):
-        # Python, not TensorFlow's string operations: reinforcement learning must read the very same prompts.
-        fields = [row['problem'], row['answer'], row['solution']]
-        inputs, targets = tf.numpy_function(pair, fields, [tf.string] * 2)
-        return {'inputs': tf.ensure_shape(inputs, []), 'targets': tf.ensure_shape(targets, [])}
-    return dataset.map(convert)
-
-
-def examples(task: seqio.Task | seqio.Mixture, seed: int, epochs: int | None = 1) -> Iterator[Example]:
-    """A task's tokenized examples, shuffled; epochs=None goes round for ever (a mixture always does)."""
-    dataset = task.get_dataset(sequence_length=None, split='train', shuffle=True, seed=seed,
+    part: (index, of how many parts), which together are the whole.
+    """
+    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=shuffle, seed=seed,
+                               shard_info=seqio.ShardInfo(*part) if part else None,
                                num_epochs=None if isinstance(task, seqio.Mixture) else epochs)
-    for row in dataset.as_numpy_iterator():
-        prompt_ids = row.get('inputs', np.zeros(0, np.int32)).tolist()
-        yield Example(prompt_ids + row['targets'].tolist(), len(prompt_ids))
+    for row in as_numpy(dataset):
+        yield _example(row)
 
 
-def tokenizer_of(task: seqio.Task | seqio.Mixture):
-    """Our tokenizer from the file of the task's vocabulary. ValueError if it is missing or pads otherwise."""
-    vocabulary = task.output_features['targets'].vocabulary
-    tokenizer = tokenizers.load(vocabulary.sentencepiece_model_file)
-    if tokenizer.pad_id != vocabulary.pad_id:
-        raise ValueError(f'{vocabulary.sentencepiece_model_file} pads with id {tokenizer.pad_id}; '
-                         f'seqio pads with {vocabulary.pad_id}')
-    return tokenizer
+def _example(row: dict) -> Example:
+    asked = row.get('inputs', np.zeros(0, np.int32)).tolist()
+    trained = row.get('trained')
+    if trained is not None and not trained.all():
+        trained = [0] * len(asked) + trained.tolist()
+    else:
+        trained = None
+    return Example(asked + row['targets'].tolist(), len(asked), trained, len(row.get('targets_pretokenized', b'')))
 
 
-class JsonlSource(seqio.DataSource):
-    """Columns of text, read when data is asked for and shuffled whole, since they are in memory."""
-
-    def __init__(self, read_columns):
-        self._read_columns = read_columns
-        super().__init__(splits=('train',))
-
-    @property
-    def supports_arbitrary_sharding(self) -> bool:
-        return True
-
-    def list_shards(self, split: str) -> list[str]:
-        return [split]
-
-    def get_dataset(self, split='train', shuffle=True, seed=None, shard_info=None, *, sequence_length=None,
-                    use_cached=False, num_epochs=1) -> tf.data.Dataset:
-        columns = {name: np.array(values, object) for name, values in self._read_columns().items()}
-        if shuffle:
-            order = np.random.default_rng(seed).permutation(len(next(iter(columns.values()))))
-            columns = {name: values[order] for name, values in columns.items()}
-        dataset = tf.data.Dataset.from_tensor_slices(columns)
-        if shard_info and shard_info.num_shards > 1:
-            dataset = dataset.shard(shard_info.num_shards, shard_info.index)
-        return dataset
+def as_numpy(dataset: tf.data.Dataset) -> Iterator[dict]:
+    """The rows. A reader's ValueError comes as it was raised, without TensorFlow's words around it."""
+    try:
+        yield from dataset.as_numpy_iterator()
+    except tf.errors.OpError as error:
+        said = re.search(r'ValueError: (.*?)\n+Traceback', error.message, re.DOTALL)
+        if not said:
+            raise
+        raise ValueError(said[1]) from None
 
 
-def _problem_columns(paths: Sequence[str]) -> dict[str, list[str]]:
-    problems = [problem for path in paths for problem in read_problems(path)]
-    return {'problem': [one.problem for one in problems], 'answer': [one.answer for one in problems],
-            'solution': [one.solution for one in problems]}
+def inputs(task: seqio.Task | seqio.Mixture) -> list[tuple[str, int]]:
+    """The files of a task, with their bytes."""
+    return [(file, files.size(file)) for one in parts(task) if isinstance(one.source, sources.FileSource)
+            for group in one.source.groups() for file in group]
 
 
-def _feature(tokenizer: str, add_eos: bool) -> seqio.Feature:
-    path = str(tokenizer)
-    if path.endswith('.json'):
-        raise ValueError(f'tokenizer={path!r}: seqio tasks read SentencePiece models only, a tokenizer.model')
-    if not path.endswith('.model'):
-        path = os.path.join(path, tokenizers.SENTENCEPIECE_FILE)
-    return seqio.Feature(seqio.SentencePieceVocabulary(path, extra_ids=0), add_eos=add_eos)
+def natural_parts(task: seqio.Task | seqio.Mixture, split: str = sources.TRAIN) -> int:
+    """Into how many parts its files fall; of a mixture, those of the task that has most."""
+    return max(len(one.source.list_shards(split)) for one in parts(task))
+
+
+def check(task: seqio.Task | seqio.Mixture, split: str = sources.TRAIN) -> None:
+    """ValueError, before anything is computed: a file is missing or cut off, a split or a task is empty."""
+    for one in parts(task):
+        if isinstance(one.source, sources.FileSource):
+            one.source.check()
+        if next(examples(one, seed=0, split=split, shuffle=False), None) is None:
+            raise ValueError(f'task {one.name} is empty: no row of its files is in the split {split!r} and kept')

@@ -15,11 +15,12 @@ from mathrl import records
 class AnswerFiles:
     """The answers to one benchmark under fixed settings (JSON values).
 
-    ValueError where the folder holds answers under other settings; `done` rows of it are read again.
+    ValueError where the folder holds answers under other settings; `done` rows of it are read again. fields: what a row has
+    at least.
     """
 
-    def __init__(self, folder: epath.PathLike, settings: dict[str, Any]):
-        self._folder = epath.Path(folder)
+    def __init__(self, folder: epath.PathLike, settings: dict[str, Any], fields: tuple[str, ...] = ('problem', 'greedy', 'outputs')):
+        self._folder, self._fields = epath.Path(folder), fields
         path, settings = self._folder / 'settings.json', json.loads(json.dumps(settings))
         found = _read(path)
         if found is None:
@@ -34,7 +35,7 @@ class AnswerFiles:
 
     def _finished(self) -> list[dict]:
         rows = []
-        while part := _rows(self._folder / _name(len(rows))):
+        while part := _rows(self._folder / _name(len(rows)), self._fields):
             rows += part
         return rows
 
@@ -60,12 +61,12 @@ def _read(path: epath.Path) -> dict | None:
                          f'{path.parent}') from None
 
 
-def _rows(path: epath.Path) -> list[dict]:
+def _rows(path: epath.Path, fields: tuple[str, ...]) -> list[dict]:
     """The rows of a batch; none where the file is missing or torn, so that the batch is done again."""
     if not path.exists():
         return []
     try:
-        return records.read_jsonl(path, ('problem', 'greedy', 'outputs'))
+        return records.read_jsonl(path, fields)
     except ValueError:
         return []
 

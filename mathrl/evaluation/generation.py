@@ -23,8 +23,7 @@ class Written:
 class Sampler:
     """A model that writes behind prompts, `batch` prompts at once and at most max_tokens tokens behind each.
 
-    stop_ids: tokens beside the tokenizer's eos_id that end an output. The compiled sampler knows the latter alone, and what
-    it writes behind another is cut off.
+    Any of the tokenizer's stop_ids ends an output.
     """
     model: Any
     params: Any
@@ -32,7 +31,6 @@ class Sampler:
     mesh: Any
     max_tokens: int
     batch: int
-    stop_ids: tuple[int, ...] = ()
 
     def sample(self, prompts: Sequence[list[int]], questions: Sequence[int], key: jax.Array, *, outputs: int,
                sampling: Sampling, width: int) -> list[list[Written]]:
@@ -40,6 +38,12 @@ class Sampler:
 
         Random keys come from (key, question, output): questions[i] is the number of prompt i.
         """
+        tokens = self.sample_tokens(prompts, questions, key, outputs=outputs, sampling=sampling, width=width)
+        return [[self._read(tokens_T) for tokens_T in tokens_GT] for tokens_GT in tokens]
+
+    def sample_tokens(self, prompts: Sequence[list[int]], questions: Sequence[int], key: jax.Array, *, outputs: int,
+                      sampling: Sampling, width: int) -> list[np.ndarray]:
+        """The outputs' tokens instead: an array [G, T] for each prompt, end tokens behind each output."""
         found = []
         for start in range(0, len(prompts), self.batch):
             rows = [min(row, len(prompts) - 1) for row in range(start, start + self.batch)]    # the last one is filled up
@@ -48,16 +52,12 @@ class Sampler:
             rollouts = sample_jit(self.params, sharding.place(self.mesh, prompt_QS, 'QS'),
                                   sharding.place(self.mesh, length_Q, 'Q'), key, sharding.place(self.mesh, question_Q, 'Q'),
                                   model=self.model, outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
-                                  eos_id=self.tokenizer.eos_id)
-            tokens_QGT = sharding.to_host(rollouts.tokens_QGT)[:len(prompts) - start]
-            found += [[self._read(tokens_T) for tokens_T in tokens_GT] for tokens_GT in tokens_QGT]
+                                  eos_id=self.tokenizer.stop_ids)
+            found += list(sharding.to_host(rollouts.tokens_QGT)[:len(prompts) - start])
         return found
 
     def _read(self, tokens_T: np.ndarray) -> Written:
-        ids, ended = written(tokens_T, self.tokenizer.eos_id)
-        stops = [place for place, token in enumerate(ids) if token in self.stop_ids]
-        if stops:
-            ids, ended = ids[:stops[0]], True
+        ids, ended = written(tokens_T, self.tokenizer.stop_ids)
         return Written(self.tokenizer.decode(ids), len(ids) + ended, not ended)
 
     def shortened(self, output: Written, text: str) -> Written:

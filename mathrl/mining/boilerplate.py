@@ -1,7 +1,7 @@
 """Which elements of a page are not its text: by tag, role, class and id.
 
 Only the selectors that can match are handed to the parser: it tries each one on each node, and 150 of them cost more
-than the parse."""
+than the parse. Those of an attribute are one, of which a node without the attribute fails the first part."""
 import re
 
 # The last part of a class (`left-sidebar`), unless the word says that a page or a column has one (`page-no-sidebar`).
@@ -25,14 +25,15 @@ _NOT_PAGE = ':not(:has(h1,main,article))'
 _BOX = ':not(:has(h1,main,article,p~p~p))'
 _OF_TAG = {'nav': ['nav'], 'svg': ['svg'], 'footer': [f'footer{_NOT_PAGE}'],
            'header': [f'{path}>header{_NOT_PAGE}' for path in ('body', 'body>div', 'body>div>div')]}
-_ALWAYS = [f'[role=navigation]{_BOX}', '#toc', '#respond',
-           *(f'#{name}{_BOX}' for name in ('header', 'footer', 'sidebar', 'nav', 'menu'))]
+_ALWAYS = [f'[role=navigation]{_BOX}', '[id]:is(#toc,#respond)',
+           f'[id]:is(#header,#footer,#sidebar,#nav,#menu){_BOX}']
 RENDERED = frozenset(('MathJax', 'MathJax_SVG', 'MathJax_CHTML', 'mjx-chtml', 'MathJax_Display', 'MathJax_SVG_Display',
                       'MJXc-display'))
 _FORMULA_WORDS = RENDERED | {'katex-mathml', 'math', 'inline', 'display'}
 LENIENT = ['nav', 'svg', '.katex-html', '.MathJax_Preview', '.latex-macros']
 _MANY, _MOST_SELECTORS = 2000, 100
-_seen: dict[str, tuple] = {}
+_seen: dict[str, tuple] = {}     # class attributes, and their telling words
+_silent: set[str] = set()        # those without any, which most are
 
 
 def telling_words(source: str) -> tuple[set[str], bool]:
@@ -42,10 +43,10 @@ def telling_words(source: str) -> tuple[set[str], bool]:
     the whole page."""
     words = set()
     every = _CLASSES.findall(source)
-    for names in set(every):
+    for names in set(every) - _silent:
         known = _seen.get(names)
         words.update(_telling(names) if known is None else known)
-    sane = len(every) < _MANY or sum(1 for names in every if _seen.get(names, True)) < _MANY
+    sane = len(every) < _MANY or sum(1 for names in every if names not in _silent) < _MANY
     body = source.find('<body', 0, 4096)
     if body >= 0:
         for names in _CLASSES.findall(source[body:source.find('>', body) + 1]):
@@ -54,10 +55,14 @@ def telling_words(source: str) -> tuple[set[str], bool]:
 
 
 def _telling(names):
-    if len(_seen) > 100_000:
+    if len(_seen) + len(_silent) > 100_000:
         _seen.clear()
+        _silent.clear()
     found = tuple(word for word in names.split()[:50] if word in _FORMULA_WORDS or _is_boilerplate(word))
-    _seen[names[:1000]] = found
+    if found:
+        _seen[names[:1000]] = found
+    else:
+        _silent.add(names[:1000])
     return found
 
 
@@ -69,15 +74,20 @@ def selectors(words: set[str], sane: bool, tags: set[str], tex_scripts: bool) ->
     """CSS selectors of the elements to leave out of a page with these telling words, and with these of the tags nav, svg,
     footer, header.
 
-    {'left-sidebar'}, tags {'footer'} -> ['.left-sidebar:not(:has(h1,...))', 'footer...', ...]. Not `sane`: thousands of elements have
+    {'left-sidebar'}, tags {'footer'} -> ['[class]:is(.left-sidebar):not(:has(h1,...))', 'footer...', ...]. Not `sane`: thousands of elements have
     such words and may lie in one another, where looking into each takes quadratic time; the name alone decides.
     `tex_scripts`: MathJax's scripts gave the formulas, so all of its rendering goes."""
     boxes = sorted(words - _FORMULA_WORDS)[:_MOST_SELECTORS]
-    chosen = [f'.{w}{_NOT_PAGE if _SURE.search(w) else _BOX}' for w in boxes] if sane else [f'.{w}' for w in boxes]
+    sure = [w for w in boxes if _SURE.search(w)] if sane else boxes
+    chosen = _of_classes(sure, _NOT_PAGE if sane else '') + _of_classes([w for w in boxes if w not in sure], _BOX)
     if 'katex-mathml' in words:
         chosen.append('.katex-html')
     if not RENDERED.isdisjoint(words):
-        chosen += ['.' + w for w in sorted(RENDERED & words)] if tex_scripts else ['nobr', 'mjx-math', '.mjx-math']
+        chosen += _of_classes(sorted(RENDERED & words)) if tex_scripts else ['nobr', 'mjx-math', '.mjx-math']
     for tag in sorted(tags):
         chosen += _OF_TAG[tag]
     return chosen + _ALWAYS
+
+
+def _of_classes(words, which=''):
+    return [f'[class]:is({",".join("." + w for w in words)}){which}'] if words else []

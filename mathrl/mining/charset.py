@@ -16,7 +16,7 @@ _WIDER = {'gb2312': 'gb18030', 'gbk': 'gb18030', 'hz': 'gb18030', 'euc_kr': 'cp9
           'big5': 'big5hkscs', 'ascii': 'cp1252',
           'iso8859-1': 'cp1252', 'iso8859-9': 'cp1254', 'tis-620': 'cp874', 'iso8859-11': 'cp874'}
 _MULTIBYTE = frozenset(('gb18030', 'big5hkscs', 'cp932', 'cp949', 'euc_jp', 'utf-8'))
-_HIGH = [bytes((b,)) for b in range(0x80, 0x100)]
+_HIGH = bytes(range(0x80, 0x100))
 _HEAD, _SAMPLE = 4096, 1 << 16
 
 
@@ -27,16 +27,16 @@ def decode(body: bytes, charset: str = '', start: int = 0) -> str:
     for bom, name in _BOMS:
         if body.startswith(bom):
             return body[max(start, len(bom)):].decode(name, 'replace').replace('\0', '')
-    rest = body[start:] if start else body
+    rest = memoryview(body)[start:]
     has_nul = b'\0' in body
     if has_nul and (wide := _utf16(body)):
-        return rest.decode(wide, 'replace').replace('\0', '')
+        return str(rest, wide, 'replace').replace('\0', '')
     if b'\x1b' in body and b'\x1b$' in body and body.isascii():
-        return rest.decode('iso2022_jp', 'replace')
+        return str(rest, 'iso2022_jp', 'replace')
     try:
-        text = rest.decode('utf-8')
+        text = str(rest, 'utf-8')
     except UnicodeDecodeError as e:
-        text = rest.decode(_legacy(body, charset, start + e.start), 'replace')
+        text = str(rest, _legacy(body, charset, start + e.start), 'replace')
     return text.replace('\0', '') if has_nul else text
 
 
@@ -45,7 +45,7 @@ def _legacy(body, charset, first):
     meta = _META.search(body, 0, _HEAD)
     declared = [_known(charset), _known((meta.group(1) or meta.group(2)).decode('ascii')) if meta else '']
     sample = body[max(0, first - 256):first + _SAMPLE]
-    high = sum(map(sample.count, _HIGH))
+    high = len(sample) - len(sample.translate(None, _HIGH))
     for name in filter(None, declared):
         if _plausible(sample, high, name):
             return name

@@ -25,6 +25,7 @@ _LARGE, _LARGE_LISTS, _DEEPEST = 100_000, 50_000, 3000  # characters; in smaller
 _UNNESTED = 'a|p|li|td|th|tr|dd|dt|br|hr|img|input|wbr|col|option|link|meta|source|area'
 _OPEN = re.compile(rf'<(/?)(?!(?:{_UNNESTED})\b)[a-zA-Z]', re.I)
 _TITLE = re.compile(rb'<title[^<>]*+>([^<]*+)', re.I)
+_HEAD_END = re.compile(b'</head>')   # a pattern finds it in half the time of bytes.find
 _BODY = re.compile(rb'\s*+<body\b', re.I)
 
 
@@ -39,6 +40,11 @@ def extract(html: bytes, charset: str = '') -> Extracted:
 
     b'<h1>A</h1><p>so <script type="math/tex">x^2</script>' -> text 'A\\n\\nso $x^2$'. Text is '' where the page has none.
     Raises ValueError for bytes that are not HTML and for elements nested thousands deep."""
+    return Extracted(page_text(html, charset), _title(html, charset, _end_of_head(html)))
+
+
+def page_text(html: bytes, charset: str = '') -> str:
+    """What `extract` gives as text, without the time that the title takes."""
     _refuse_binary(html)
     start = _end_of_head(html)
     source, tags = with_formulas(decode(html, charset, start))
@@ -57,7 +63,7 @@ def extract(html: bytes, charset: str = '') -> Extracted:
     if len(text) < _SHORT and len(source) > 10 * _SHORT:
         lenient = _text(tree, LENIENT)
         text = lenient if len(lenient) > 3 * max(len(text), _SHORT) else text
-    return Extracted(text, _title(html, charset, start))
+    return text
 
 
 def _text(tree, skipped):
@@ -67,7 +73,11 @@ def _text(tree, skipped):
 
 def _without_folds(source):
     """Chinese has no spaces: a line break between two of its characters is none either, but in <pre>."""
-    first, *rest = source.replace('\r\n', '\n').split('<pre')
+    if '\r' in source:
+        source = source.replace('\r\n', '\n')
+    if not _FOLD.search(source):
+        return source
+    first, *rest = source.split('<pre')
     out = [_FOLD.sub('', first)]
     for part in rest:
         code, end, after = part.partition('</pre')
@@ -94,8 +104,8 @@ def _refuse_deep(source):
 
 def _end_of_head(body):
     """Where </head> ends, if <body> follows, else 0: the head holds no text and a seventh of the bytes."""
-    end = body.find(b'</head>', 0, 1 << 20) + 7
-    return end if end > 6 and _BODY.match(body, end) else 0
+    found = _HEAD_END.search(body, 0, 1 << 20)
+    return found.end() if found and _BODY.match(body, found.end()) else 0
 
 
 def _title(body, charset, start):

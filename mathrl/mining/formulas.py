@@ -15,11 +15,12 @@ _SPECIAL = re.compile(r'<(script|img|math|nav|svg|style|header|footer|SCRIPT|IMG
 # The parser indents its output: lists 10,000 deep in one another are 100 MB of it.
 _LIST = re.compile(r'<(ul|ol|/ul|/ol|UL|OL|Ul|uL|Ol|oL|/UL|/OL)(?=[\s/>])')
 _DEEPEST_LIST = 50
+_LIST_OPENING = re.compile('<[uoUO][lL]')
 _REST = re.compile(r'([^<>"\']*+(?:(?:"[^"]*+"|\'[^\']*+\')[^<>"\']*+)*+)>')
 _UNQUOTED_REST = re.compile(r'([^<>]*+)>')
+_BROKEN = re.compile(r'\\\n')
 _MATH = re.compile(r'<math(?=[\s>])')
 _PREFIXED = re.compile(r'(</?)(?:m|mml|math):(?=[a-z])')
-_HINTS = ('tex', 'TeX', 'math', 'equation', 'ee_img', 'cht=tx', '.cgi?', '\\', '"$', "'$")
 _LONGEST_IMAGE = 4000  # characters of attributes; beyond, the picture itself stands in its address
 _DATA = re.compile(r'data:[^"\'\s]*+')
 _ANNOTATION = re.compile(r'<annotation\b([^<>]*+)>')
@@ -47,13 +48,15 @@ def with_formulas(source: str) -> tuple[str, set[str]]:
             out += source[done:start], new
             done = at = end
     source = ''.join([*out, source[done:]]) if done else source
-    if '\\\n' in source:   # a control space, or a `\\\\` that Markdown has halved: either way the break is part of the formula
-        source = source.replace('\\\n', f'\\{NEWLINE}')
+    if '\\' in source:   # a control space, or a `\\\\` that Markdown has halved: either way the break is part of the formula
+        source = _BROKEN.sub(f'\\\\{NEWLINE}', source)
     return source, left & {'nav', 'svg', 'header', 'footer'}
 
 
 def without_deep_lists(source: str) -> str:
     """HTML source with lists flattened from 50 deep in one another on."""
+    if len(_LIST_OPENING.findall(source)) < _DEEPEST_LIST:
+        return source
     out, done, depth = [], 0, 0
     for found in _LIST.finditer(source):
         closing = source[found.start() + 1] == '/'
@@ -134,14 +137,20 @@ def _attributes(source):
 
 def _dropped(name):
     """Menus, drawings and style sheets are a quarter of the bytes: out before the parse, where they are closed."""
-    tag = re.compile(rf'<(/?){name}(?=[\s/>])')
+    tag, opening, closing = (re.compile(rf'{begin}{name}(?=[\s/>])') for begin in ('<(/?)', '<', '</'))
 
     def write(source, start, at, left):
-        depth = 0 if name in left else 1
-        for found in tag.finditer(source, at) if depth else ():
-            depth += -1 if found.group(1) else 1
-            if not depth:
-                return '', source.find('>', found.end()) + 1 or len(source)
+        end = closing.search(source, at) if name not in left else None
+        if end and opening.search(source, at, end.start()):   # in one another
+            depth = 1
+            for end in tag.finditer(source, at):
+                depth += -1 if end.group(1) else 1
+                if not depth:
+                    break
+            else:
+                end = None
+        if end:
+            return '', source.find('>', end.end()) + 1 or len(source)
         left.add(name)
         return '', 0
     return write
@@ -154,9 +163,13 @@ def _image(source, start, at, left):
     attributes = tag.group(1)
     if len(attributes) > _LONGEST_IMAGE:
         attributes = _DATA.sub('', attributes)
-    if not any(hint in attributes for hint in _HINTS):
-        return '', tag.end()
-    return _image_text(attributes), tag.end()
+    return _image_text(attributes) if _may_be_formula(attributes) else '', tag.end()
+
+
+def _may_be_formula(a):
+    """Whether an image's attributes hold any of the hints; written out, as most pages have many images."""
+    return ('tex' in a or 'math' in a or '\\' in a or 'equation' in a or 'TeX' in a or 'ee_img' in a
+            or '?' in a and ('.cgi?' in a or 'cht=tx' in a) or '$' in a and ('"$' in a or "'$" in a))
 
 
 def _image_text(attributes):

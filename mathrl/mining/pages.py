@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from etils import epath
 
 from mathrl.mining import features, stages, warc
-from mathrl.mining.extract import extract
+from mathrl.mining.extract import page_text
 from mathrl.mining.isolation import guarded
 from mathrl.mining.stages import Stage
 
@@ -47,7 +47,7 @@ def row(item: warc.Page | warc.Fault, settings: Extraction) -> dict:
     if item.status not in (0, 200):
         return known | {'reason': BAD_RECORD, 'detail': f'HTTP status {item.status}'}
     try:
-        text = extract(item.html, item.charset).text
+        text = page_text(item.html, item.charset)
     except ValueError as error:
         return known | {'reason': BAD_RECORD, 'detail': str(error)}
     if _characters(text, settings.min_characters) < settings.min_characters:

@@ -4,7 +4,8 @@ import re
 from mathrl.mining.formulas import NEWLINE
 
 _LINK_OR_TAG = re.compile(r'<(?:a href="[^"]++">[^<]*+(?:</a>|$)|[^<>]*+>)')
-_TAG = re.compile(r'<[^<>]*+>')
+_TAG = re.compile(r'<[^>]*+>')   # the parser escapes both signs everywhere else
+_CODE, _LINK, _NUMBERS = re.compile('<pre>'), re.compile('<a '), re.compile('<ol>')   # twice as fast as str.find
 _ITEM = re.compile(r'<li>\s*+(?:<p>)?')
 _LIST = re.compile(r'<li>\s*+(?:<p>)?|</?[ou]l>')
 _MACRO_WORD = re.compile(r'\\(?:newcommand|renewcommand|providecommand|DeclareMathOperator|def)(?![a-z])')
@@ -21,27 +22,40 @@ def plain_text(markup: str) -> str:
     """Lines of text, blocks apart by at most one blank line, entities decoded once.
 
     '<h2>A</h2>\\n\\n<ul>\\n  <li>x</li>\\n</ul>' -> 'A\\n\\n- x'."""
-    first, *rest = markup.split('<pre>')
+    first, *rest = _CODE.split(markup)
     out = [_lines(first)]
     for part in rest:
         code, _, after = part.partition('</pre>')
         code = _TAG.sub('', code.replace('<br>', '\n')).strip('\n').rstrip()
         out += f'```\n{code}\n```' if code.strip() else '', _lines(after)
     text = _unescaped('\n'.join(filter(None, out)))
-    if '[/' in text and 'tex]' in text:
+    if '[' in text and '[/' in text and 'tex]' in text:
         text = _dollars(_dollars(text, '[tex]', '[/tex]'), '[itex]', '[/itex]')
     return _without_macros(text) if _MACRO_WORD.search(text) else text
 
 
 def _lines(markup):
-    if '<a ' in markup:
-        markup = '\n'.join([line for line in markup.split('\n') if '<a ' not in line or not _is_menu(line)])
-    text = _TAG.sub('', _numbered(markup) if '<ol>' in markup else _ITEM.sub('- ', markup))
+    markup = _without_menus(markup)
+    text = _TAG.sub('', _numbered(markup) if _NUMBERS.search(markup) else _ITEM.sub('- ', markup))
     lines = ['']
     for line in map(str.strip, text.split('\n')):
         if line != '-' and (line or lines[-1]):
             lines.append(line)
     return '\n'.join(lines).strip()
+
+
+def _without_menus(markup):
+    out, done, end = [], 0, 0
+    for link in _LINK.finditer(markup):
+        at = link.start()
+        if at < end:   # in the line of another one
+            continue
+        start, end = markup.rfind('\n', end, at) + 1 or end, markup.find('\n', at)
+        end = end if end >= 0 else len(markup)
+        if at - start <= 24 and _is_menu(markup[start:end]):
+            out.append(markup[done:start])
+            done = end + 1
+    return ''.join([*out, markup[done:]]) if done else markup
 
 
 def _numbered(markup):
@@ -64,7 +78,7 @@ def _numbered(markup):
 
 def _is_menu(line):
     """Whether the line is links with hardly a word between them. Linked headings and formulas stay."""
-    if line.find('<a ') > 24 or len(line) - line.rfind('</a>') > 40:
+    if len(line) - line.rfind('</a>') > 40:
         return False
     if line.startswith('<h') or '$' in line or '\\(' in line:
         return False

@@ -78,10 +78,8 @@ class _Source:
         data = self._try(self.file.read, count)
         if self.mark:
             seen = self.edge + data
-            at, place = self.tell() - len(seen), seen.find(self.mark)
-            while place >= 0:
-                self.marks.add(at + place)
-                place = seen.find(self.mark, place + 1)
+            at = self.tell() - len(seen)
+            self.marks.update(at + found.start() for found in re.finditer(re.escape(self.mark), seen))   # faster than find
             self.edge = seen[-len(self.mark) + 1:]
         return data
 

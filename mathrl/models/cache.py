@@ -28,3 +28,20 @@ def empty_output_cache(prompts: PromptCache, outputs: int, tokens: int) -> Outpu
     layers, questions, _, kv_heads, head_dim = prompts.keys_LQSKH.shape
     zeros = tuple(jnp.zeros((questions, kv_heads, outputs, tokens, head_dim), prompts.keys_LQSKH.dtype) for _ in range(layers))
     return OutputCache(zeros, zeros, jnp.int32(0))
+
+
+@flax.struct.dataclass
+class RowCache:
+    """Keys and values by rows, an array a layer, [B, K, S, H]: of prompts, or of S tokens of outputs that are decoded together."""
+    keys_BKSH: tuple[jax.Array, ...]
+    values_BKSH: tuple[jax.Array, ...]
+
+    @property
+    def columns(self) -> int:
+        return self.keys_BKSH[0].shape[2]
+
+
+def empty_row_cache(like: RowCache, rows: int, columns: int) -> RowCache:
+    """Zeros for the layers and heads of another one."""
+    empty = lambda x_BKSH: jnp.zeros((rows, x_BKSH.shape[1], columns, x_BKSH.shape[3]), x_BKSH.dtype)
+    return jax.tree.map(empty, like)

@@ -10,33 +10,26 @@ import numpy as np
 from etils import epath
 
 from mathrl import sharding
-from mathrl.models import hf
+from mathrl.models import hf, tensor_files
 from mathrl.models.llama import Llama, LlamaConfig
 
 ONE_FILE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
-_DTYPES = {'F32': 'float32', 'BF16': 'bfloat16', 'F16': 'float16'}
 _EMBEDDING = 'model.embed_tokens.weight'
 
 
 class Checkpoint:
-    """The tensors of a Hugging Face folder: which file holds each, its shape and its dtype.
-
-    A file is opened for every tensor anew: one that stays open keeps what was read of it in this process's memory.
-    """
+    """The tensors of a Hugging Face folder: which file holds each, its shape and its dtype."""
 
     def __init__(self, folder: epath.PathLike):
-        self._folder = epath.Path(folder)
-        self._file_of, self.shapes, self.dtypes = {}, {}, {}
+        self._folder, self._stored = epath.Path(folder), {}
         for file in self._files():
-            with _opened(self._folder / file) as tensors:
-                for name in tensors.keys():
-                    part = tensors.get_slice(name)
-                    self._file_of[name], self.shapes[name], self.dtypes[name] = file, tuple(part.get_shape()), part.get_dtype()
-        unknown = [name for name, dtype in self.dtypes.items() if dtype not in _DTYPES]
-        if unknown:
-            raise ValueError(f'{self._folder}: tensor {unknown[0]} is of type {self.dtypes[unknown[0]]}; '
-                             f'there are: {", ".join(_DTYPES)}')
+            self._stored |= _tensors_of(self._folder / file)
+        self.shapes = {name: one.shape for name, one in self._stored.items()}
+        for name, one in self._stored.items():
+            if one.dtype not in tensor_files.DTYPES:
+                raise ValueError(f'{self._folder}: tensor {name} is of type {one.dtype}; '
+                                 f'there are: {", ".join(tensor_files.DTYPES)}')
 
     def _files(self) -> list[str]:
         if (self._folder / INDEX).exists():
@@ -50,9 +43,9 @@ class Checkpoint:
 
     def dtype(self) -> str:
         """Of the embedding: 'bfloat16'."""
-        if _EMBEDDING not in self.dtypes:
+        if _EMBEDDING not in self._stored:
             raise ValueError(f'{self._folder}: tensor {_EMBEDDING} is missing')
-        return _DTYPES[self.dtypes[_EMBEDDING]]
+        return tensor_files.DTYPES[self._stored[_EMBEDDING].dtype]
 
     def check(self, wanted: list[hf.Tensor]) -> None:
         """ValueError where a tensor is missing, left over or of another shape; it names the tensor."""
@@ -75,25 +68,20 @@ class Checkpoint:
         shape = self.shapes[_EMBEDDING]
         same, rows = self.shapes['lm_head.weight'] == shape, max(1, 2 ** 24 // shape[1])
         for start in range(0, shape[0] if same else 0, rows):
-            part = (slice(start, min(start + rows, shape[0])),)
-            same = same and self.read('lm_head.weight', part).tobytes() == self.read(_EMBEDDING, part).tobytes()
+            part = start, min(start + rows, shape[0])
+            same = same and self.read('lm_head.weight', *part).tobytes() == self.read(_EMBEDDING, *part).tobytes()
         if not same:
             raise ValueError(f'{self._folder}: tensor lm_head.weight is not the embedding, though config.json ties them')
 
-    def read(self, name: str, part: tuple[slice, ...]) -> np.ndarray:
-        """That part of a tensor, in the file's dtype."""
-        with _opened(self._folder / self._file_of[name]) as tensors:
-            return tensors.get_slice(name)[part]
+    def read(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Some rows of a tensor, in the file's dtype."""
+        return tensor_files.read_rows(self._stored[name], start, stop)
 
 
-def _opened(path: epath.Path):
-    import safetensors   # reading our own checkpoints does not need it
+def _tensors_of(path: epath.Path) -> dict[str, tensor_files.Stored]:
     if not path.exists():
         raise ValueError(f'{path}: the file is missing, though {INDEX} names it')
-    try:
-        return safetensors.safe_open(str(path), 'numpy')
-    except safetensors.SafetensorError as error:
-        raise ValueError(f'{path} is not a safetensors file ({error})') from None
+    return tensor_files.stored(path)
 
 
 def _json(path: epath.Path) -> dict:
@@ -135,16 +123,17 @@ def load(folder: epath.PathLike, model: Llama, mesh) -> dict:
 def _place(checkpoint: Checkpoint, tensor: hf.Tensor, mesh) -> jax.Array:
     """One tensor as our parameter's array (a single layer of it), in the file's dtype."""
     layout = sharding.parameter_shardings(mesh, {tensor.parameter: jax.ShapeDtypeStruct(tensor.shape, np.float32)})
+    read = functools.cache(functools.partial(checkpoint.read, tensor.name))      # parts that are columns share their rows
 
     @functools.cache      # devices that hold the same part share it
     def part(*bounds: tuple[int, int]) -> np.ndarray:
-        return _own_part(functools.partial(checkpoint.read, tensor.name), tensor, bounds)
+        return _own_part(read, tensor, bounds)
     bounds_of = lambda index: [one.indices(size)[:2] for one, size in zip(index, tensor.shape)]
     return jax.make_array_from_callback(tensor.shape, layout[tensor.parameter], lambda index: part(*bounds_of(index)))
 
 
 def _own_part(read: Callable, tensor: hf.Tensor, bounds: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """The part of a parameter within `bounds`, an entry an axis, read from the stored tensor."""
+    """The part of a parameter within `bounds`, an entry an axis; read(start, stop) gives rows of the stored tensor."""
     size, bound = dict(zip(tensor.letters, tensor.shape)), dict(zip(tensor.letters, bounds))
     groups = tensor.axes.split(',')
 
@@ -153,7 +142,8 @@ def _own_part(read: Callable, tensor: hf.Tensor, bounds: tuple[tuple[int, int], 
         if any(bound[letter] != (0, size[letter]) for letter in group[1:]):
             raise ValueError(f'{tensor.parameter}: axis {group[1:]} is cut by the mesh, behind {group[0]} in {tensor.name}')
         return slice(bound[group[0]][0] * inner, bound[group[0]][1] * inner)
-    block = read(tuple(stored(group) for group in groups))
+    rows, *columns = [stored(group) for group in groups]
+    block = read(rows.start, rows.stop)[(slice(None), *columns)]
     return (hf.transpose(block) if tensor.transposed else block).reshape([end - start for start, end in bounds])
 
 

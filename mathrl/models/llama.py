@@ -14,9 +14,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mathrl.models import attention, fused_attention
+from mathrl.models import attention, fused_attention, row_attention
 from mathrl.models.attention import heads_first
-from mathrl.models.cache import OutputCache, PromptCache
+from mathrl.models.cache import OutputCache, PromptCache, RowCache
 from mathrl.sharding import constrain, look_up
 
 
@@ -172,10 +172,11 @@ class Llama:
     def prefill(self, params, prompt_QS, length_Q) -> PromptCache:
         """The cache of Q prompts padded on the right; the first length_Q columns are read, the rest is masked."""
         positions_QS = jnp.broadcast_to(jnp.arange(prompt_QS.shape[1])[None], prompt_QS.shape)
-        mask_QTS = attention.packed_mask(jnp.ones_like(prompt_QS))     # causal alone: padding stands behind the prompt
+        one_QS = jnp.ones_like(prompt_QS)                # one segment: padding stands behind the prompt
+        mask_QTS = attention.packed_mask(one_QS)
 
         def attend(q_QSNH, k_QSKH, v_QSKH, kept):
-            return attention.attend(q_QSNH, k_QSKH, v_QSKH, mask_QTS), (k_QSKH, v_QSKH)
+            return fused_attention.attend_packed(q_QSNH, k_QSKH, v_QSKH, one_QS, mask_QTS, 'QS'), (k_QSKH, v_QSKH)
         _, (keys, values) = self._run(params, prompt_QS, positions_QS, attend, 'QS')
         return PromptCache(keys, values, length_Q)
 
@@ -223,6 +224,61 @@ class Llama:
             keys, values = zip(*written)
             h_QGD = _rms_norm(h_QG1D[:, :, 0], params['norm_D'], c.norm_eps)
             return h_QGD, OutputCache(keys, values, cache.length + 1)
+        return step
+
+    def decoder_params(self, params) -> dict:
+        """The parameters as row_decoder reads them: each layer's are arrays of their own, in the activations' dtype."""
+        c = self.config
+        cast = jax.tree.map(lambda x: x.astype(c.dtype), params)
+        return cast | {'layers': tuple(jax.tree.map(lambda x: x[layer], cast['layers']) for layer in range(c.layers))}
+
+    def prefill_rows(self, params, prompt_QS) -> RowCache:
+        """Keys and values [Q, K, S, H] of prompts padded on the right, whose columns behind their ends are to be masked.
+
+        params are decoder_params.
+        """
+        c, one_QS = self.config, jnp.ones_like(prompt_QS)          # one segment: padding stands behind the prompt
+        mask_QTS = attention.packed_mask(one_QS)
+
+        def attend(q_QSNH, k_QSKH, v_QSKH, kept):
+            mixed = fused_attention.attend_packed(q_QSNH, k_QSKH, v_QSKH, one_QS, mask_QTS, 'QS')
+            return mixed, tuple(constrain(heads_first(x), 'QKSH') for x in (k_QSKH, v_QSKH))
+        positions_QS = jnp.broadcast_to(jnp.arange(prompt_QS.shape[1])[None], prompt_QS.shape)
+        angles = attention.rotary_angles(positions_QS, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
+        h_QSD, written = constrain(look_up(params['embed_VD'], prompt_QS), 'QSD'), []
+        for layer in params['layers']:
+            h_QSD, keep = Block(c, attend, 'QS').apply({'params': layer}, h_QSD, angles, None)
+            written.append(keep)
+        return RowCache(*zip(*written))
+
+    def row_decoder(self, params, prompts: RowCache, prompt_length_Q, pages: list[RowCache], length_B, prompt_length_B,
+                    places: row_attention.Places) -> Callable:
+        """step(token_B, page, i) -> (h_BD that predicts the next token, the page with this one's keys and values in column i).
+
+        params are decoder_params; prompts hold the questions' keys and values, of which the first prompt_length_Q columns count;
+        pages what rows wrote before, the newest last: of a row that has written length_B tokens the last ones that they fill.
+        """
+        c = self.config
+        prompt_mask_QS = jnp.arange(prompts.columns)[None, :] < prompt_length_Q[:, None]
+        since = [sum(each.columns for each in pages[number:]) for number in range(len(pages))]
+        old_masks = [(length_B >= columns)[:, None] for columns in since]
+
+        def step(token_B, page: RowCache, i):
+            masks = old_masks + [jnp.arange(page.columns)[None, :] <= i]
+            write = lambda old, new_BKH: jax.lax.dynamic_update_slice_in_dim(old, new_BKH[:, :, None].astype(old.dtype), i, axis=2)
+
+            def attend(q_BNH, k_BKH, v_BKH, kept):
+                prompt, *old, (keys_BKTH, values_BKTH) = kept
+                page = write(keys_BKTH, k_BKH), write(values_BKTH, v_BKH)
+                own = [(*keys_values, mask_BS) for keys_values, mask_BS in zip((*old, page), masks)]
+                return row_attention.attend(q_BNH, own, *prompt, prompt_mask_QS, places), page
+            h_BD = constrain(params['embed_VD'][token_B], 'BD')
+            angles = attention.rotary_angles(prompt_length_B + length_B + i, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
+            written = []
+            for layer, *kept in zip(params['layers'], *(zip(x.keys_BKSH, x.values_BKSH) for x in (prompts, *pages, page))):
+                h_BD, keep = Block(c, attend, 'B').apply({'params': layer}, h_BD, angles, kept)
+                written.append(keep)
+            return _rms_norm(h_BD, params['norm_D'], c.norm_eps), RowCache(*zip(*written))
         return step
 
     def unembed(self, params) -> jax.Array:

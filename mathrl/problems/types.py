@@ -45,7 +45,7 @@ def read_problems(path) -> list[Problem]:
         if row['answer'] is None or row['answer'] == '':
             without.append(number)
         else:
-            problems.append(_problem(row, f'{path} line {number}'))
+            problems.append(problem_of(row, f'{path} line {number}'))
     if not problems:
         raise ValueError(f'{path}: none of its {len(without)} problems has an answer')
     if without:
@@ -54,7 +54,8 @@ def read_problems(path) -> list[Problem]:
     return problems
 
 
-def _problem(row: dict, where: str) -> Problem:
+def problem_of(row: dict, where: str) -> Problem:
+    """The problem of a row that has `problem` and an answer; `where` (file and line) opens the message of the ValueError."""
     answer = row['answer']
     if isinstance(answer, (int, float)) and not isinstance(answer, bool):
         answer = repr(answer)

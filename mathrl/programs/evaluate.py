@@ -4,7 +4,6 @@ Writes samples.jsonl (a line a problem), samples.html, scores.json and table.md;
 """
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 from typing import Callable, Sequence
@@ -12,7 +11,6 @@ from typing import Callable, Sequence
 import jax
 from etils import epath
 
-from mathrl.checkpoint import Checkpoints
 from mathrl.evaluation import evaluator, tasks
 from mathrl.evaluation.answer_files import AnswerFiles
 from mathrl.evaluation.generation import Sampler, on_first_host
@@ -65,7 +63,7 @@ def run(*, workdir: epath.Path, model: str, mesh, problems: str = '', benchmarks
             logging.warning('%s: %d of %d prompts lost exemplars, to fit into the context', task.source.label,
                             task.shots()['prompts_with_fewer'], len(task.prompts))
     first = jax.process_index() == 0
-    fixed = {'model': _digest(model), 'samples': samples, 'sampling': dataclasses.asdict(sampling),
+    fixed = {'model': trained_model.params_digest(model), 'samples': samples, 'sampling': dataclasses.asdict(sampling),
              'max_tokens': max_tokens, 'seed': seed}
     of_tools = {'tool_rounds': tool_rounds, 'tool_seconds': tool_seconds}
     calls_tools = lambda source: source.protocol.form in ('pot', 'tir')
@@ -87,8 +85,7 @@ def run(*, workdir: epath.Path, model: str, mesh, problems: str = '', benchmarks
         stack.enter_context(jax.set_mesh(mesh))
         total = sum(len(task.problems) for task in asked)
         progress = stack.enter_context(Progress('evaluate', total, 'problem', enabled=first))
-        sampler = Sampler(llama, trained_model.open_params(model, llama, mesh), tokenizer, mesh, max_tokens, batch,
-                          tokenizer.stop_ids)
+        sampler = Sampler(llama, trained_model.open_params(model, llama, mesh), tokenizer, mesh, max_tokens, batch)
         rows = []
         for task, files in zip(asked, kept):
             before, count = len(rows), len(task.problems)
@@ -119,15 +116,6 @@ def _start_tool(stack: contextlib.ExitStack, workers: int, seconds: float) -> Ca
         return stack.enter_context(PythonTool(workers=workers, seconds=seconds)).run_all
     except SandboxUnavailable as error:
         raise ValueError(f'programs that a model writes cannot be run here: {error}') from error
-
-
-def _digest(model: str) -> str:
-    """Of the parameters of the model's last checkpoint."""
-    with Checkpoints(epath.Path(model) / 'checkpoints') as checkpoints:
-        step = checkpoints.latest()
-        if step is None:
-            raise FileNotFoundError(f'{model} holds no whole checkpoint yet')
-        return hashlib.sha256(json.dumps(checkpoints.meta(step)['digests']['params'], sort_keys=True).encode()).hexdigest()
 
 
 def _answers(sampler: Sampler, task: tasks.Task, places: range, samples: int, sampling: Sampling, seed: int,

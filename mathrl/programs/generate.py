@@ -38,7 +38,7 @@ def run(*, workdir: epath.Path, model: str, prompts: str, mesh, output: str = ''
 
     first, outputs, done = jax.process_index() == 0, [[] for _ in texts], 0
     with jax.set_mesh(mesh), Progress('generate', len(texts), 'prompt', enabled=first) as progress:
-        sampler = Sampler(llama, open_params(llama, mesh), tokenizer, mesh, max_tokens, batch, tokenizer.stop_ids)
+        sampler = Sampler(llama, open_params(llama, mesh), tokenizer, mesh, max_tokens, batch)
         for width, places in _by_width(encoded).items():
             for start in range(0, len(places), batch):
                 chosen = places[start:start + batch]

@@ -1,5 +1,6 @@
 """What pre-training and supervised fine-tuning share: packed rows in, one compiled update a step."""
 import dataclasses
+import functools
 from typing import Callable
 
 import jax
@@ -9,7 +10,8 @@ from mathrl import sharding
 from mathrl.data.packed import check_tokenizer, open_packed
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.programs import steps, trained_model
-from mathrl.train import flops
+from mathrl.programs.heldout_text import HeldoutText
+from mathrl.train import flops, goodput
 from mathrl.train.loop import Schedule, fit, resume
 from mathrl.train.state import LMBatch
 from mathrl.train.step import train_step
@@ -63,22 +65,46 @@ def describe(name: str, model: Llama, mesh, data: str, batch: int, schedule: Sch
     print(f'{name}: {schedule.steps} steps of {batch} rows from {data}')
 
 
-def train(name: str, workdir, config: str, *, model: Llama, first_params, tokenizer, mesh, data: str, optimizer, schedule: Schedule,
-          learning_rate, batch: int, micro_batches: int, row_length: int, logits_mib: float, seed: int) -> None:
-    """Trains on the packed rows of `data` from what first_params() gives, or from workdir's last checkpoint."""
+def train(name: str, workdir, config: str, *, model: Llama, first_params, tokenizer, mesh, data, optimizer,
+          schedule: Schedule, learning_rate, batch: int, micro_batches: int, row_length: int, logits_mib: float, seed: int,
+          heldout: dict[str, str], heldout_rows: int) -> None:
+    """Trains on packed rows (open_packed(data)) from what first_params() gives, or from workdir's last checkpoint.
+
+    heldout: packed folders by name, of which heldout_rows rows each are measured every schedule.measure_every steps.
+    """
     reader = open_packed(data)
     check_tokenizer(reader, tokenizer)
     check_batch(batch, micro_batches, mesh)
     if row_length not in (0, reader.row_length):
         raise ValueError(f'row_length={row_length}, and the rows of {data} have {reader.row_length} tokens')
+    if schedule.best and not heldout:
+        raise ValueError(f'best={schedule.best!r} is measured on held-out rows, and heldout names none')
+    measure = None
+    if heldout:
+        measure = HeldoutText(heldout, tokenizer, model, mesh, batch // micro_batches, heldout_rows, logits_mib)
     trained_model.begin(workdir, model.config, tokenizer)
 
     def advance(state, step):
-        rows = LMBatch(**sharding.place_named(mesh, reader.batch(seed, step, batch)))
+        with goodput.spent('input'):
+            rows = LMBatch(**placed_rows(mesh, reader, seed, step, batch))
         state, metrics = train_step(state, rows, model=model, optimizer=optimizer, micro_batches=micro_batches,
                                     logits_mib=logits_mib)
         return state, {**metrics, 'learning_rate': learning_rate(step)}, batch * reader.row_length
     with jax.set_mesh(mesh):
         state, _ = resume(workdir, trained_model.fresh_state(first_params(), optimizer, mesh))
-        fit(name, workdir, state, advance, schedule, meta={'config': config, 'model': 'model.json'},
-            flops=flops.train_step(model.config, batch, reader.row_length))
+        fit(name, workdir, state, advance, schedule, meta={'config': config, 'model': dataclasses.asdict(model.config)},
+            flops=flops.train_step(model.config, batch, reader.row_length), measure=measure)
+
+
+def placed_rows(mesh, reader, seed: int, step: int, batch: int) -> dict[str, jax.Array]:
+    """The batch of a step on the mesh; a process reads from its first row to its last."""
+    where = sharding.placed_sharding(mesh, (batch, reader.row_length), 'BT')
+    cuts = [index[0].indices(batch) for index in where.addressable_devices_indices_map((batch, reader.row_length)).values()]
+    first, end = min(cut[0] for cut in cuts), max(cut[1] for cut in cuts)
+    rows = reader.batch(seed, step, batch, slice(first, end))
+
+    def mine(x, index):
+        start, stop, _ = index[0].indices(batch)
+        return x[start - first:stop - first, index[1]]
+    placed = lambda x: jax.make_array_from_callback((batch, reader.row_length), where, functools.partial(mine, x))
+    return {name: placed(x) for name, x in rows.items()}

@@ -1,4 +1,5 @@
-"""Reinforcement learning: outputs sampled from the policy, rewarded, and one update a step (GRPO, DeepSeekMath section 4)."""
+"""Reinforcement learning: outputs are sampled, rewarded and learned from, over iterations (DeepSeekMath section 4, algorithm 1)."""
+import dataclasses
 import time
 from typing import Callable
 
@@ -11,45 +12,57 @@ from mathrl import sharding
 from mathrl.evaluation.evaluator import answer
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.problems import prompts as problem_prompts
-from mathrl.problems.types import read_problems
 from mathrl.problems.verdict import grade_boxed
-from mathrl.programs import language_model, steps, trained_model
-from mathrl.rl.rewards import outcome_experience
-from mathrl.rl.step import policy_step
-from mathrl.rl.types import Algorithm, Experience
+from mathrl.programs import language_model, steps, trained_model, trained_reward
+from mathrl.programs.exploration import Explorer
+from mathrl.programs.learners import Settings, learner
+from mathrl.programs.reward_iterations import RewardIterations, RewardTraining
+from mathrl.programs.rollout_files import RolloutFiles
+from mathrl.programs.training_problems import TrainingProblems
+from mathrl.rl.reward_model import RewardModel
+from mathrl.rl.rewards import parts
+from mathrl.rl.types import ActorCritic, Algorithm, Preferences
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.rollout import pad_prompts, prompt_width, sample_jit
-from mathrl.train import flops
+from mathrl.train import flops, goodput
 from mathrl.train.loop import Schedule, fit, resume
 from mathrl.train.losses import LOGITS_MIB
 
 
-def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algorithm, normalisation: Callable, optimizer,
+def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algorithm | ActorCritic | Preferences, optimizer,
         schedule: Schedule, sampling: Sampling, questions: int, group_size: int, max_tokens: int, micro_batches: int = 1,
-        templates: problem_prompts.Templates = problem_prompts.Templates(), seed: int = 0, heldout: str = '',
-        heldout_questions: int = 256, heldout_every: int = 20, grade: Callable = grade_boxed, prompt_tokens: int = 0,
-        sampling_parts: int = 1, gather: bool = True, logits_mib: float = LOGITS_MIB, reference_dtype: str = '',
-        architecture: LlamaConfig | None = None, config: str = '', dry_run: bool = False,
-        check: Callable | None = None) -> None:
+        updates: int = 1, iterations: int = 1, reward_training: RewardTraining | None = None, refills: int = 0,
+        reference: bool = True, templates: problem_prompts.Templates = problem_prompts.Templates(), seed: int = 0,
+        heldout: str = '', heldout_questions: int = 256, heldout_every: int = 20, grade: Callable = grade_boxed,
+        prompt_tokens: int = 0, sampling_parts: int = 1, gather: bool = True, rollouts_every: int = 10, rollout_questions: int = 8,
+        logits_mib: float = LOGITS_MIB, reference_dtype: str = '', architecture: LlamaConfig | None = None, config: str = '',
+        dry_run: bool = False, check: Callable | None = None) -> None:
     """Trains the model in the folder `model` on problems (JSONL), group_size outputs for each of `questions` a step.
 
-    The reference is the model as it was. heldout: problems whose sampled accuracy is logged before every
-    heldout_every-th update, the first among them; grade(output, reference, problem) -> Verdict decides there.
-    prompt_tokens: room for a prompt (0: as the longest needs); sampling_parts: in how many turns the questions are sampled,
-    so that the caches of one turn alone exist at a time; gather: for sampling the parameters are cut over tensor alone;
-    reference_dtype: what the reference is kept in ('': as the policy). logits_mib, check: as in
-    pretrain; architecture: as in sft.
+    updates: how many for each step's outputs (the paper's mu). iterations: into how many equal parts the steps are cut; each
+    begins with the policy as the new reference, and with the reward model trained on where reward_training says how. refills:
+    see Explorer. reference: False where nothing reads one. heldout: problems whose sampled accuracy is logged before every
+    heldout_every-th step, the first among them; grade(output, reference, problem) -> Verdict decides there.
+
+    prompt_tokens: room for a prompt (0: as the longest needs); sampling_parts: in how many turns the questions are sampled, so
+    that the caches of one turn alone exist at a time; gather: for sampling the parameters are cut over tensor alone;
+    reference_dtype: what the reference is kept in ('': as the policy). rollouts_every: how often a step's outputs are written
+    for the report (0: never), of so many questions (0: all). logits_mib, check: as in pretrain; architecture: as in sft.
     """
     # ---- the model, the reference, the problems
     _check_sizes(questions, group_size, micro_batches, sampling_parts, sharding.batch_devices(mesh))
+    if schedule.steps % iterations:
+        raise ValueError(f'{schedule.steps} steps do not divide into {iterations} iterations')
+    if not reference and (iterations > 1 or algorithm.source == 'reference'):
+        raise ValueError('reference=False, and ' + ('outputs are to come from the reference' if iterations == 1 else
+                                                    'an iteration begins with a new reference'))
     if check:
         def build(model, mesh, times):
             parts, pieces = sampling_parts * times, micro_batches * times
             _check_sizes(questions, group_size, pieces, parts, sharding.batch_devices(mesh))
-            return steps.policy(model, mesh, optimizer, coefficient=algorithm.coefficient, normalisation=normalisation,
-                                sampling=sampling, questions=questions, group_size=group_size, prompt_tokens=prompt_tokens,
-                                max_tokens=max_tokens, micro_batches=pieces, logits_mib=logits_mib,
-                                sampling_parts=parts, gather=gather, reference_dtype=reference_dtype)
+            return steps.policy(model, mesh, optimizer, algorithm, sampling=sampling,
+                                questions=questions, group_size=group_size, prompt_tokens=prompt_tokens, max_tokens=max_tokens,
+                                micro_batches=pieces, logits_mib=logits_mib, sampling_parts=parts, gather=gather,
+                                reference_dtype=reference_dtype, reference=reference)
         if not prompt_tokens:
             raise ValueError('to compile without problems the room for a prompt must be given: bind rl.run.prompt_tokens')
         return check(build, Llama(language_model.known_architecture(architecture, model)), mesh)
@@ -57,40 +70,59 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
     llama = Llama(language_model.agreed(architecture, model_config, model))
     if dry_run:
         print(trained_model.parameter_table(llama, mesh))
-        print(f'rl: {schedule.steps} steps of {questions} questions x {group_size} outputs from {problems}, starting at {model}')
+        print(f'rl: {schedule.steps} steps of {questions} questions x {group_size} outputs from {problems}, '
+              f'starting at {model}')
         return
-    train_set = _Prompts(problems, tokenizer, templates, prompt_tokens)
-    if len(train_set.problems) < questions:
-        raise ValueError(f'{problems} holds {len(train_set.problems)} problems; a step wants {questions} different ones')
-    heldout_set = _Prompts(heldout, tokenizer, templates, prompt_tokens, heldout_questions) if heldout else None
+    train_set = TrainingProblems(problems, tokenizer, templates, prompt_tokens)
+    train_set.check(questions)
+    heldout_set = TrainingProblems(heldout, tokenizer, templates, prompt_tokens, heldout_questions) if heldout else None
+    learn = learner(algorithm, Settings(llama, optimizer, micro_batches, logits_mib, updates), seed)
     trained_model.begin(workdir, llama.config, tokenizer)
 
-    update_flops = flops.policy_step(llama.config, questions, group_size, train_set.width, max_tokens)     # padding included
+    explore = Explorer(llama, mesh, tokenizer, train_set, sampling, questions, group_size, max_tokens, seed, refills,
+                       sampling_parts, gather)
+    advantages = algorithm.advantages if isinstance(algorithm, Algorithm) else None
+    kept = RolloutFiles(workdir, tokenizer, grade, advantages=advantages, every=rollouts_every, questions=rollout_questions)
+    update_flops = updates * flops.policy_step(llama.config, questions, group_size, train_set.width, max_tokens)   # with padding
 
     # ---- one step: sample, reward, update
     def advance(state, step):
         before = {}
         if heldout_set and step % heldout_every == 0:
-            before = {'accuracy': heldout_accuracy(state.params)}
+            with goodput.spent('evaluation'):
+                before = {'accuracy': heldout_accuracy(state.params)}
+        if step and step % (schedule.steps // iterations) == 0:
+            before |= begin_iteration(state.params, step // (schedule.steps // iterations))
         began = time.perf_counter()
-        rows = train_set.rows(seed, step, questions)
-        chosen = [train_set.problems[row] for row in rows]
-        prompt_QS, length_Q = pad_prompts([train_set.prompts[row] for row in rows], train_set.width, tokenizer.pad_id)
-        rollouts = sample_jit(state.params, sharding.place(mesh, prompt_QS, 'QS'), sharding.place(mesh, length_Q, 'Q'),
-                              jax.random.fold_in(key, step), sharding.place(mesh, np.arange(questions, dtype=np.int32), 'Q'),
-                              model=llama, outputs=group_size, max_tokens=max_tokens, sampling=sampling,
-                              eos_id=tokenizer.eos_id, parts=sampling_parts, gather=gather)
-        experience = outcome_experience(rollouts, chosen, algorithm.reward, tokenizer)
-        rollout_metrics, sampled = _rollout_metrics(experience, tokenizer.eos_id), time.perf_counter()
-        state, metrics = policy_step(state, reference, experience, model=llama, optimizer=optimizer,
-                                     coefficient=algorithm.coefficient, normalisation=normalisation,
-                                     micro_batches=micro_batches, logits_mib=logits_mib)
+        writer = state.params if algorithm.source == 'policy' else extra['reference']
+        experience, rows, by_name, explored = explore(writer, current_reward(), key, step)
+        kept.write(step, experience, [train_set.problems[row] for row in rows], by_name)
+        sampled = time.perf_counter()
+        trained = {name: extra[name] for name in beside}
+        state, trained, metrics = learn.learn(state, trained, extra.get('reference'), experience)
+        extra.update(trained)
         jax.block_until_ready(metrics)
-        written, update_seconds = rollout_metrics['length'] * questions * group_size, time.perf_counter() - sampled
-        metrics |= rollout_metrics | {'rollout_tokens_per_s': written / (sampled - began),
-                                      'update_tokens_per_s': written / update_seconds,
-                                      **{f'update_{name}': x for name, x in flops.mfu(update_flops, update_seconds).items()}}
-        return state, metrics | before, int(written)
+        written, update_seconds = explored['length'] * questions * group_size, time.perf_counter() - sampled
+        metrics |= explored | {'rollout_tokens_per_s': written / (sampled - began),
+                               'update_tokens_per_s': updates * written / update_seconds,
+                               **{f'update_{name}': x for name, x in flops.mfu(update_flops, update_seconds).items()}}
+        return state.replace(step=jnp.full_like(state.step, step + 1)), metrics | before, int(written)
+
+    def begin_iteration(params, iteration):
+        extra['reference'] = as_reference(params)
+        if not rounds:
+            return {}
+        extra['reward_model'], extra['replay'], metrics = rounds(params, extra['reward_model'], extra['replay'], key, iteration)
+        return metrics
+
+    def current_reward():
+        if not rounds:
+            return reward
+        newest = dataclasses.replace(rounds.reward, params=extra['reward_model'].params)
+        return trained_reward.replaced(reward, lambda one: newest if one is rounds.reward else one)
+
+    def as_reference(params):
+        return jax.tree.map(lambda x: jnp.array(x, reference_dtype or x.dtype, copy=True), params)
 
     def heldout_accuracy(params):
         graded = answer(llama, params, tokenizer, mesh, heldout_set.problems, heldout_set.prompts, grade,
@@ -100,39 +132,33 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
 
     # ---- from the last checkpoint, or from the start
     with jax.set_mesh(mesh):
-        reference = trained_model.open_params(model, llama, mesh)
-        state = trained_model.fresh_state(jax.tree.map(jnp.copy, reference), optimizer, mesh)     # which donates them
-        if reference_dtype:
-            reference = jax.tree.map(lambda x: x.astype(reference_dtype), reference)
-        extra = {'reference': reference, 'random': {'key': jax.random.key_data(jax.random.key(seed))}}
+        params = trained_model.open_params(model, llama, mesh)
+        beside = learn.extra(params, mesh)
+        reward = trained_reward.opened(algorithm.reward, mesh)
+        rounds = reward_iterations(reward_training, explore, reward)
+        extra = {'random': {'key': jax.random.key_data(jax.random.key(seed))}, **beside}
+        if reference:
+            extra['reference'] = as_reference(params)
+        if rounds:
+            extra |= rounds.fresh()
+        state = trained_model.fresh_state(params, optimizer, mesh)      # which donates them
         state, extra = resume(workdir, state, extra)
-        reference, key = extra['reference'], jax.random.wrap_key_data(extra['random']['key'])
+        key = jax.random.wrap_key_data(extra['random']['key'])
+        kept.begin(int(state.step))
+        if jax.process_index() == 0:
+            print(trained_model.parameter_table(llama, mesh), flush=True)
         fit('rl', workdir, state, advance, schedule, extra=extra, meta={'config': config, 'model': 'model.json'},
-            shown=('reward', 'kl', 'length'))
+            shown=('reward', 'kl', 'length') if reference and not isinstance(algorithm, Preferences) else ('reward', 'length'))
 
 
-def _rollout_metrics(experience: Experience, eos_id: int) -> dict[str, float]:
-    """reward_std is the mean over the groups of a group's standard deviation; length is in tokens, the end included."""
-    rewards_QG = sharding.to_host(experience.rewards_QGT).sum(-1)
-    tokens_QGT, length_QG = (sharding.to_host(x) for x in (experience.rollouts.tokens_QGT, experience.rollouts.length_QG))
-    return {'reward': rewards_QG.mean(), 'reward_std': rewards_QG.std(1).mean(), 'length': length_QG.mean(),
-            'truncated': (tokens_QGT[..., -1] != eos_id).mean()}     # behind an end stand end tokens
-
-
-class _Prompts:
-    """Problems with their prompts' tokens."""
-
-    def __init__(self, path: str, tokenizer, templates, room: int, limit: int | None = None):
-        self.problems = read_problems(path)[:limit]
-        write = lambda problem, shots: problem_prompts.prompt(problem, templates)
-        self.prompts = [prompt.ids for prompt in problem_prompts.encode(self.problems, write, tokenizer)]
-        self.width = room or prompt_width(self.prompts)
-
-    def rows(self, seed: int, step: int, count: int) -> np.ndarray:
-        """Which problems a step takes: whole passes, each in an order of its own."""
-        per_pass = len(self.problems) // count
-        order = np.random.default_rng((seed, step // per_pass)).permutation(len(self.problems))
-        return order[step % per_pass * count:][:count]
+def reward_iterations(training: RewardTraining | None, explore: Explorer, reward) -> RewardIterations | None:
+    """What trains the reward's model on between iterations; None where nothing does."""
+    models = [one for _, one in parts(reward) if isinstance(one, RewardModel)]
+    if training is None:
+        return None
+    if len(models) != 1:
+        raise ValueError(f'reward_training is given, and the reward has {len(models)} reward models; one was wanted')
+    return RewardIterations(training, explore, models[0])
 
 
 def _check_sizes(questions: int, group_size: int, micro_batches: int, sampling_parts: int, devices: int) -> None:

@@ -3,18 +3,22 @@ from typing import Callable
 
 from etils import epath
 
+from mathrl.data.direct import Direct
+from mathrl.data.mixing import Mixed
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.programs import language_model, trained_model
 from mathrl.train.loop import Schedule
 from mathrl.train.losses import LOGITS_MIB
 
 
-def run(*, workdir: epath.Path, model: str, data: str, mesh, optimizer, learning_rate: Callable, schedule: Schedule, batch: int,
-        micro_batches: int = 1, row_length: int = 0, logits_mib: float = LOGITS_MIB, architecture: LlamaConfig | None = None,
-        seed: int = 0, config: str = '', dry_run: bool = False, check: Callable | None = None) -> None:
-    """Fine-tunes the model in the folder `model` on the packed folder `data`, with a fresh optimizer.
+def run(*, workdir: epath.Path, model: str, data: str | Mixed | Direct, mesh, optimizer, learning_rate: Callable,
+        schedule: Schedule, batch: int, micro_batches: int = 1, row_length: int = 0, logits_mib: float = LOGITS_MIB,
+        architecture: LlamaConfig | None = None, seed: int = 0, heldout: dict[str, str] | None = None, heldout_rows: int = 256,
+        config: str = '', dry_run: bool = False, check: Callable | None = None) -> None:
+    """Fine-tunes the model in the folder `model` on packed rows, with a fresh optimizer.
 
-    row_length, logits_mib, check: as in pretrain; architecture: the model's sizes once more, with other dtypes or remat.
+    data, row_length, logits_mib, heldout, check: as in pretrain; architecture: the model's sizes once more, with other
+    dtypes or remat.
     """
     if check:
         llama = Llama(language_model.known_architecture(architecture, model))
@@ -27,4 +31,4 @@ def run(*, workdir: epath.Path, model: str, data: str, mesh, optimizer, learning
                          first_params=lambda: trained_model.open_params(model, llama, mesh),
                          tokenizer=tokenizer, mesh=mesh, data=data, optimizer=optimizer, schedule=schedule,
                          learning_rate=learning_rate, batch=batch, micro_batches=micro_batches, row_length=row_length,
-                         logits_mib=logits_mib, seed=seed)
+                         logits_mib=logits_mib, seed=seed, heldout=heldout or {}, heldout_rows=heldout_rows)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from mathrl.processes import RESTART
 from mathrl.programs.stage_process import run_teed
 
 REPOSITORY = epath.Path(__file__).parents[2]
@@ -52,7 +53,7 @@ def run(*, workdir: epath.Path, stages: Sequence[tuple], config: str = '', dry_r
 
     Raises:
         ValueError: a stage is not of that form, or differs from what its done.json says was run.
-        SystemExit: a stage failed; says which, how, and the last lines of its log.
+        SystemExit: a stage failed; says which, how, and the last lines of its log. RESTART: it was told to stop.
     """
     if '://' in str(workdir):
         raise ValueError(f'--workdir={workdir}: stages keeps logs, which only a local folder can append to.')
@@ -81,6 +82,9 @@ def _run_stage(stage: Stage, workdir: epath.Path, times: '_Times') -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with times.timing(stage.name) as tick:
         exit_code = run_teed(stage.command(workdir), folder / 'log.txt', tick)
+    if exit_code == RESTART:
+        print(f'stage {stage.name} was told to stop; the same command goes on with it', flush=True)
+        raise SystemExit(RESTART)
     if exit_code:
         times.set_state(stage.name, 'failed')
         raise SystemExit(_failure(stage, folder / 'log.txt', exit_code))

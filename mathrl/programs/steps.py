@@ -1,4 +1,5 @@
 """What the programs compile, with the shapes and layouts of its arguments: what compile_check compiles without running it."""
+from functools import partial
 from typing import Any, Callable, NamedTuple
 
 import jax
@@ -6,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathrl import sharding
+from mathrl.models.heads import ScalarModel
 from mathrl.models.llama import Llama
-from mathrl.programs import trained_model
+from mathrl.programs import learners, trained_model
+from mathrl.rl.actor_critic import actor_critic_step
+from mathrl.rl.dpo import dpo_step
+from mathrl.rl.pairs import Pairs
 from mathrl.rl.step import policy_step
-from mathrl.rl.types import Experience
+from mathrl.rl.types import ActorCritic, Algorithm, Experience, Preferences
 from mathrl.sampling.filters import Sampling
 from mathrl.sampling.rollout import Rollouts, sample_jit
 from mathrl.train import flops
@@ -46,24 +51,35 @@ def language_model(model: Llama, mesh, optimizer, *, batch: int, row_length: int
                  ('micro_batches', micro_batches), flops.train_step(model.config, batch, row_length))]
 
 
-def policy(model: Llama, mesh, optimizer, *, coefficient: Callable, normalisation: Callable, sampling: Sampling, questions: int,
-           group_size: int, prompt_tokens: int, max_tokens: int, micro_batches: int, logits_mib: float, sampling_parts: int,
-           gather: bool, reference_dtype: str) -> list[Step]:
+def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | Preferences, *,
+           sampling: Sampling, questions: int, group_size: int, prompt_tokens: int, max_tokens: int, micro_batches: int,
+           logits_mib: float, sampling_parts: int, gather: bool, reference_dtype: str, reference: bool = True) -> list[Step]:
     """The update of reinforcement learning, and its sampling."""
     Q, G, S, T = questions, group_size, prompt_tokens, max_tokens
     state, sizes = abstract_state(model, mesh, optimizer), model.config
-    reference = _cast(state.params, reference_dtype)
+    reference = _cast(state.params, reference_dtype) if reference else None
     prompt_QS, length_Q = _abstract(mesh, (Q, S), jnp.int32, 'QS'), _abstract(mesh, (Q,), jnp.int32, 'Q')
-    integers, floats = (_abstract(mesh, (Q, G, T), dtype, 'QGT') for dtype in (jnp.int32, jnp.float32))
-    rollouts = Rollouts(prompt_QS=prompt_QS, prompt_length_Q=length_Q, tokens_QGT=integers,
-                        length_QG=_abstract(mesh, (Q, G), jnp.int32, 'QG'), trained_QGT=integers,
-                        sampler_logps_QGT=floats, policy_logps_QGT=floats)
-    experience = Experience(rollouts, floats, floats, integers)
-    update = Step('policy_step', policy_step, (state, reference, experience),
-                  dict(model=model, optimizer=optimizer, coefficient=coefficient, normalisation=normalisation,
-                       micro_batches=micro_batches, logits_mib=logits_mib),
-                  {'parameters': state.params, 'optimizer': state.opt_state, 'reference': reference, 'batch': experience},
-                  ('micro_batches', micro_batches), flops.policy_step(sizes, Q, G, S, T))
+    settings = learners.Settings(model, optimizer, micro_batches, logits_mib)
+    counted = partial(flops.outputs_forward, sizes, Q, G, S, T)
+    held = {'parameters': state.params, 'optimizer': state.opt_state, 'reference': reference}
+    pieces = 'micro_batches', micro_batches
+    match algorithm:
+        case Algorithm():
+            experience = _experience(mesh, Q, G, T, prompt_QS, length_Q)
+            update = Step('policy_step', policy_step, (state, reference, experience), learners.policy_static(algorithm, settings),
+                          held | {'batch': experience}, pieces, (3 + (reference is not None)) * counted())
+        case ActorCritic():
+            experience, critic = _experience(mesh, Q, G, T, prompt_QS, length_Q), ScalarModel(sizes)
+            critic_state = abstract_state(critic, mesh, algorithm.critic_optimizer)
+            values = 4 * (counted() - Q * G * T * flops.unembedding(sizes))      # before the update, forward and backward
+            update = Step('actor_critic_step', actor_critic_step, (state, critic_state, reference, experience),
+                          learners.actor_critic_static(algorithm, settings, critic),
+                          held | {'critic': critic_state.params, "critic's optimizer": critic_state.opt_state, 'batch': experience},
+                          pieces, (3 + (reference is not None)) * counted() + values)
+        case Preferences():
+            pairs = _pairs(mesh, Q, G // 2, T, prompt_QS, length_Q)
+            update = Step('dpo_step', dpo_step, (state, reference, pairs), learners.preferences_static(algorithm, settings),
+                          held | {'batch': pairs}, pieces, 4 * counted())
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=sharding.replicated(mesh))
@@ -71,12 +87,24 @@ def policy(model: Llama, mesh, optimizer, *, coefficient: Callable, normalisatio
     sample = Step('sample', sample_jit, (state.params, prompt_QS, length_Q, key, length_Q),
                   dict(model=model, outputs=G, max_tokens=T, sampling=sampling, eos_id=0, parts=sampling_parts, gather=gather),
                   {'parameters': state.params, 'batch': (prompt_QS, length_Q)},
-                  ('sampling_parts', sampling_parts), flops.outputs_forward(sizes, Q, G, S, T),
-                  cache_bytes=per_token * Q // sampling_parts * (S + G * T))
+                  ('sampling_parts', sampling_parts), counted(), cache_bytes=per_token * Q // sampling_parts * (S + G * T))
     return [update, sample]
 
 
-def abstract_state(model: Llama, mesh, optimizer) -> TrainState:
+def _experience(mesh, Q: int, G: int, T: int, prompt_QS, length_Q) -> Experience:
+    integers, floats = (_abstract(mesh, (Q, G, T), dtype, 'QGT') for dtype in (jnp.int32, jnp.float32))
+    rollouts = Rollouts(prompt_QS=prompt_QS, prompt_length_Q=length_Q, tokens_QGT=integers,
+                        length_QG=_abstract(mesh, (Q, G), jnp.int32, 'QG'), trained_QGT=integers,
+                        sampler_logps_QGT=floats, policy_logps_QGT=floats)
+    return Experience(rollouts, floats, floats, integers)
+
+
+def _pairs(mesh, Q: int, G: int, T: int, prompt_QS, length_Q) -> Pairs:
+    tokens = _abstract(mesh, (Q, G, T), jnp.int32, 'QGT')
+    return Pairs(prompt_QS, length_Q, tokens, tokens, tokens, tokens, _abstract(mesh, (Q, G), jnp.float32, 'QG'))
+
+
+def abstract_state(model: Llama | ScalarModel, mesh, optimizer) -> TrainState:
     """The train state as shapes with their layouts."""
     params = trained_model.parameter_shapes(model, mesh)
     shapes = jax.eval_shape(lambda params: create(params, optimizer), params)

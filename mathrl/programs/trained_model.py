@@ -1,9 +1,12 @@
 """The folder of a trained model, as the programs share it: model.json, the tokenizer, checkpoints/<step>/params.
 
-Where a program only reads a model, a Hugging Face folder may stand in its place (open_readable).
+'runs/sft' is its last checkpoint, 'runs/sft@best' the best (loop.Schedule.best), 'runs/sft@1200' that step. Where a
+program only reads a model, a Hugging Face folder may stand in its place (open_readable).
 """
 import dataclasses
+import hashlib
 import json
+import re
 from typing import Any, Callable
 
 import jax
@@ -16,6 +19,8 @@ from mathrl.models.llama import Llama, LlamaConfig, config_from_json
 from mathrl.text import tokenizer as tokenizers
 from mathrl.train.state import create
 
+REWARD_FILE = 'reward_model.json'      # what a reward model's folder has besides, see trained_reward.py
+
 
 def begin(workdir: epath.Path, config: LlamaConfig, tokenizer) -> None:
     """Makes workdir a model's folder, before its first checkpoint."""
@@ -24,13 +29,15 @@ def begin(workdir: epath.Path, config: LlamaConfig, tokenizer) -> None:
         tokenizer.save(workdir)
 
 
-def open_config(folder: str) -> tuple[LlamaConfig, object]:
+def open_config(folder: str, macro: str = 'MODEL') -> tuple[LlamaConfig, object]:
     """(config, tokenizer) of a model's folder."""
-    path = epath.Path(folder) / 'model.json'
+    path = without_step(folder) / 'model.json'
     if not path.exists():
         more = '; gin/runs/convert.gin makes one of a Hugging Face folder' if hf_import.is_hugging_face(folder) else ''
-        raise FileNotFoundError(f'MODEL={folder!r} is not the folder of a trained model: it has no model.json{more}')
-    return config_from_json(json.loads(path.read_text())), tokenizers.load(folder)
+        raise FileNotFoundError(f'{macro}={folder!r} is not the folder of a trained model: it has no model.json{more}')
+    if (path.parent / REWARD_FILE).exists():
+        raise ValueError(f'{macro}={folder!r} is the folder of a reward model; that of a language model was wanted')
+    return config_from_json(json.loads(path.read_text())), tokenizers.load(path.parent)
 
 
 def open_readable(folder: str) -> tuple[LlamaConfig, object, Callable[[Llama, Any], dict]]:
@@ -38,8 +45,7 @@ def open_readable(folder: str) -> tuple[LlamaConfig, object, Callable[[Llama, An
 
     The latter's parameters keep the dtype of its files.
     """
-    path = epath.Path(folder)
-    if (path / 'model.json').exists() or not hf_import.is_hugging_face(folder):
+    if (without_step(folder) / 'model.json').exists() or not hf_import.is_hugging_face(folder):
         return *open_config(folder), lambda model, mesh: open_params(folder, model, mesh)
     tokenizer = tokenizers.load(folder)
     return hf_import.open_config(folder), tokenizer, lambda model, mesh: hf_import.load(folder, model, mesh)
@@ -53,12 +59,45 @@ def parameter_shapes(model: Llama, mesh) -> dict:
 
 
 def open_params(folder: str, model: Llama, mesh) -> dict:
-    """The parameters of a folder's last checkpoint, laid out on the mesh."""
-    with Checkpoints(epath.Path(folder) / 'checkpoints') as checkpoints:
-        step = checkpoints.latest()
-        if step is None:
-            raise FileNotFoundError(f'{folder} holds no whole checkpoint yet')
-        return checkpoints.restore(step, {'params': parameter_shapes(model, mesh)})['params']
+    """The parameters of a folder's last checkpoint, or of the one behind '@', laid out on the mesh, in the model's dtype."""
+    path = without_step(folder)
+    with _checkpoints(folder) as checkpoints:
+        step = _chosen_step(checkpoints, folder)
+        saved_dtype = config_from_json(json.loads((path / 'model.json').read_text())).param_dtype
+        cast = lambda x, dtype: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding)
+        shapes = parameter_shapes(model, mesh)
+        params = checkpoints.restore(step, {'params': jax.tree.map(lambda x: cast(x, saved_dtype), shapes)})['params']
+        return jax.tree.map(lambda x, wanted: x.astype(wanted.dtype), params, shapes)
+
+
+def params_digest(folder: str) -> str:
+    """Of the parameters that open_params would give."""
+    with _checkpoints(folder) as checkpoints:
+        digests = checkpoints.meta(_chosen_step(checkpoints, folder))['digests']['params']
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def _checkpoints(folder: str) -> Checkpoints:
+    return Checkpoints(without_step(folder) / 'checkpoints', keep=None, best=bool(_STEP.search(folder)))
+
+
+def _chosen_step(checkpoints: Checkpoints, folder: str) -> int:
+    step, wanted = checkpoints.latest(), _STEP.search(folder)
+    if step is None:
+        raise FileNotFoundError(f'{without_step(folder)} holds no whole checkpoint yet')
+    if wanted:
+        step = checkpoints.best() if wanted[1] == 'best' else int(wanted[1])
+    if step is None:
+        raise FileNotFoundError(f'{folder}: none of its checkpoints was measured; loop.Schedule.best says by what')
+    return step
+
+
+_STEP = re.compile(r'@(best|\d+)$')
+
+
+def without_step(folder: str) -> epath.Path:
+    """'runs/sft@best' -> runs/sft"""
+    return epath.Path(_STEP.sub('', folder))
 
 
 def fresh_params(model: Llama, mesh, seed: int) -> dict:

@@ -10,24 +10,30 @@ _UNPRINTABLE = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uff
 
 def escape(text: object) -> str:
     """Text for an element or a quoted attribute: <, >, &, quotes escaped; the unprintable becomes U+FFFD."""
-    return html.escape(_UNPRINTABLE.sub('\ufffd', str(text)))
+    return html.escape(printable(str(text)))
 
 
-def document(title: str, body: str, style: str = '', script: str = '') -> str:
+def printable(text: str) -> str:
+    return _UNPRINTABLE.sub('\ufffd', text)
+
+
+def document(title: str, body: str, style: str = '', script: str = '', refresh: float = 0) -> str:
     """A whole page that is well-formed XML too. The content policy lets a browser fetch nothing and run `script` alone.
 
-    style: in addition to STYLE. script: without < and &, which HTML and XML read in two ways.
+    style: in addition to STYLE. script: without < and &, which HTML and XML read in two ways. refresh: seconds after
+    which a browser loads the page anew.
     """
     policy, element = "default-src 'none'; style-src 'unsafe-inline'", ''
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         policy, element = f"{policy}; script-src 'sha256-{digest}'", f'<script>{script}</script>\n'
+    again = f'<meta http-equiv="refresh" content="{refresh:g}"/>\n' if refresh else ''
     return f'''<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8"/>
 <meta http-equiv="Content-Security-Policy" content="{policy}"/>
-<meta name="viewport" content="width=device-width, initial-scale=1"/>
+{again}<meta name="viewport" content="width=device-width, initial-scale=1"/>
 <meta name="color-scheme" content="light dark"/>
 <title>{escape(title)}</title>
 <style>{STYLE}{style}</style>

@@ -3,6 +3,8 @@ r"""A model's text as HTML: fenced code as code, formulas as MathML, all the res
 Formulas stand in $..$, $$..$$, \(..\), \[..\], \begin{align}..\end{align} and its like, or in a bare \boxed{..}.
 """
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from mathrl.report.latex import ENVIRONMENTS, MAX_CHARACTERS, STYLE as FORMULA_STYLE, mathml
 from mathrl.report.markup import escape
@@ -24,42 +26,63 @@ STYLE = FORMULA_STYLE + '''
 '''
 
 
+class Piece(NamedTuple):
+    """kind: 'text', 'code', 'inline' or 'block' (formulas); source: as written; inside: the formula, or the code's language."""
+    kind: str
+    source: str
+    inside: str = ''
+
+
+def pieces(text: str) -> Iterator[Piece]:
+    """The text in order; line breaks around code and display formulas are left out."""
+    end = 0
+    for code in _CODE.finditer(text):
+        yield from _prose(text[end:code.start()].removesuffix('\n'))
+        yield Piece('code', code[2], code[1])
+        end = code.end() + (text[code.end():code.end() + 1] == '\n')
+    yield from _prose(text[end:])
+
+
 def to_html(text: str) -> str:
     r"""'So \(x<2\).' -> 'So <math …>…</math>.', to stand in an element of class prose."""
-    parts, end = [], 0
-    for code in _CODE.finditer(text):
-        label = f'<i>{escape(code[1])}</i>' if code[1] else ''
-        parts += [_prose(text[end:code.start()].removesuffix('\n')), f'<pre class="code">{label}{escape(code[2])}</pre>']
-        end = code.end() + (text[code.end():code.end() + 1] == '\n')
-    return ''.join(parts) + _prose(text[end:])
+    return ''.join(piece_to_html(piece) for piece in pieces(text))
+
+
+def piece_to_html(piece: Piece) -> str:
+    match piece.kind:
+        case 'text':
+            return escape(piece.source)
+        case 'code':
+            label = f'<i>{escape(piece.inside)}</i>' if piece.inside else ''
+            return f'<pre class="code">{label}{escape(piece.source)}</pre>'
+    return _formula(piece.inside, piece.source, piece.kind == 'block')
 
 
 def answer_to_html(answer: str) -> str:
     """A bare answer: a formula where it holds anything of LaTeX, else as it stands."""
     if answer.startswith(('$', '\\(', '\\[')):
-        return _prose(answer)
+        return ''.join(map(piece_to_html, _prose(answer)))
     drawn = mathml(answer) if re.search(r'[\\^_]', answer) else None
     return drawn or escape(answer)
 
 
-def _prose(text: str) -> str:
-    parts, end, braces = [], 0, _closing_braces(text)
+def _prose(text: str) -> Iterator[Piece]:
+    end, braces = 0, _closing_braces(text)
     while opening := _OPENING.search(text, end):
         start, (inner_end, after) = opening.start(), _extent(text, opening, braces)
-        parts.append(escape(text[end:start]))
         if after is None:
-            parts.append(escape(opening[0]))
+            yield Piece('text', text[end:opening.end()])
             end = opening.end()
             continue
         whole = opening[0].startswith(('\\begin', '\\boxed'))
         block = opening[0] in ('$$', '\\[') or opening[1] is not None
-        source = text[start:after]
-        parts.append(_formula(source if whole else text[opening.end():inner_end], source, block))
+        source, before = text[start:after], text[end:start]
+        yield Piece('text', before.rstrip() if block else before)
+        yield Piece('block' if block else 'inline', source, source if whole else text[opening.end():inner_end])
         end = after
         if block:
-            parts[-2] = parts[-2].rstrip()
             end += len(text[end:]) - len(text[end:].lstrip('\n'))
-    return ''.join(parts) + escape(text[end:])
+    yield Piece('text', text[end:])
 
 
 def _formula(formula: str, source: str, block: bool) -> str:

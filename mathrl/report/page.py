@@ -2,8 +2,9 @@
 import dataclasses
 from typing import Sequence
 
-from mathrl.report import plots, tables
+from mathrl.report import compared, goodput, multi_chart, paper_scores, plots, rollouts_script, rollouts_section, tables
 from mathrl.report.markup import document, escape
+from mathrl.report.rollouts_source import Group
 from mathrl.report.samples import samples_section
 from mathrl.report.sources import Evaluation, Run
 
@@ -32,33 +33,57 @@ OTHER_CURVES = {
     'loss': Curve('Loss'),
     'clip_share': Curve('Clipped', 'share of tokens outside the clip range', share=True),
     'ratio': Curve('Ratio to the sampling policy', 'mean over tokens'),
+    'logp_gap': Curve('Sampler to trainer', 'mean absolute gap of log-probs, nats a token'),
+    'advantage_std': Curve('Spread of the advantages', 'standard deviation'),
+    'length_max': Curve('Longest output', 'tokens'),
+    'mfu': Curve('FLOPs used', 'share of the devices’ peak', share=True),
+    'update_mfu': Curve('FLOPs used in updates', 'share of the devices’ peak', share=True),
     'learning_rate': Curve('Learning rate', smooth=False), 'seconds': Curve('Time a step', 'seconds'),
     'tokens_per_s': Curve('Speed', 'tokens/s'),
     'rollout_tokens_per_s': Curve('Sampling speed', 'tokens/s'),
     'update_tokens_per_s': Curve('Update speed', 'tokens/s'),
 }
+LM_CURVES = {'loss': Curve('Loss', 'nats a token')}
 RUN_TITLES = {'pretrain': 'Pre-training', 'sft': 'Supervised fine-tuning', 'rl': 'Reinforcement learning',
               'grpo': 'GRPO'}
 
 
 def render(*, title: str, runs: Sequence[Run], evaluations: Sequence[Evaluation],
-           stages: Sequence[tuple[str, float]], config: str = '') -> str:
-    """The whole page. The first evaluation counts as before, the last as after; anything may be empty."""
+           stages: Sequence[tuple[str, float]], config: str = '', rollouts: Sequence[Group] = (), all_rollouts: bool = True,
+           refresh: float = 0) -> str:
+    """The whole page. The first evaluation counts as before, the last as after; anything may be empty.
+
+    all_rollouts: no others were kept; refresh: seconds after which a browser loads the page anew (0: it does not).
+    """
     before = evaluations[0] if len(evaluations) > 1 else None
     after = evaluations[-1] if evaluations else None
-    learned = [run for run in runs if 'reward' in run.series]
-    taught = [run for run in runs if 'reward' not in run.series]
+    alike = {}
+    for run in runs:
+        alike.setdefault(compared.program(run), []).append(run)
+    alone = [same[0] for same in alike.values() if len(same) == 1]
+    learned = [run for run in alone if 'reward' in run.series]
+    taught = [run for run in alone if 'reward' not in run.series]
     sections = [_header(title, before, after, stages)]
+    if rollouts:
+        sections.append('<nav class="jump"><a href="#rollouts">Rollouts</a></nav>')
+    for same in alike.values():
+        if len(same) > 1:
+            shown = RL_CURVES if any('reward' in run.series for run in same) else LM_CURVES
+            sections.append(compared.section(same, shown, OTHER_CURVES | RL_CURVES))
     sections += [_curves(run) for run in learned]
     sections += [_losses(taught)] if taught else []
     if after:
         sections += ['<section><h2>Scores</h2><p class="note">Intervals: 95%, by bootstrap over the questions.</p>'
                      + tables.scores_table(evaluations) + tables.answers_table(evaluations) + '</section>',
-                     samples_section(before, after)]
+                     paper_scores.table(evaluations), samples_section(before, after)]
+    sections.append(goodput.section(runs))
     if stages:
         sections.append('<section><h2>Where the time went</h2>' + tables.times_table(stages) + '</section>')
     sections.append(_configurations(runs, evaluations, config))
-    return document(title, '\n'.join(section for section in sections if section))
+    sections.append(rollouts_section.section(rollouts, all_rollouts))     # the last: it grows as it is scrolled
+    script = rollouts_script.SCRIPT if rollouts else ''
+    return document(title, '\n'.join(section for section in sections if section),
+                    multi_chart.STYLE + goodput.STYLE + (rollouts_section.STYLE if rollouts else ''), script, refresh)
 
 
 def _header(title: str, before: Evaluation | None, after: Evaluation | None, stages) -> str:
@@ -123,7 +148,7 @@ def _colour(run: Run) -> str:
 def _more(runs, already) -> str:
     """The other curves, folded away; metrics that nobody described bear their own name."""
     charts = [_chart(run, name, _named(run, name, len(runs) > 1), colour) for run, colour in runs
-              for name in sorted(run.series) if name not in already]
+              for name in sorted(run.series) if name not in already and not name.startswith(goodput.PREFIX)]
     if not charts:
         return ''
     return f'<details><summary>More curves</summary><div class="charts">{"".join(charts)}</div></details>'

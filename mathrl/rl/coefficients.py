@@ -2,6 +2,7 @@
 
 A coefficient is a pure function (logps_QGT, ref_logps_QGT, sample) -> Terms. The update ascends
 sum(weight * stop_gradient(gc) * logps); gc is the derivative of the written objective by logps, token by token.
+ref_logps_QGT is None where no reference was given. All arrays are 0 where nothing is trained.
 """
 from typing import Callable, NamedTuple
 
@@ -18,26 +19,65 @@ class Terms(NamedTuple):
     clipped_QGT: jax.Array
 
 
-def grpo(kl_coef: float = 0.04, clip: float = 0.2) -> Callable:
+def grpo(kl_coef: float = 0.04, clip: float = 0.2, clip_high: float | None = None, ratio: str = 'token',
+         kl_estimator: str = 'k3', sampler_cap: float | None = None) -> Callable:
     """GRPO: min(ratio A, clip(ratio, 1 - eps, 1 + eps) A) - beta k3 (DeepSeekMath eq. 3 and 4).
 
-    Its coefficient is ratio A [not clipped] + beta (pi_ref/pi - 1); on-policy the ratio is 1 and nothing is clipped.
+    Its coefficient is ratio A [not clipped] + beta (pi_ref/pi - 1); on-policy the ratio is 1 and nothing is clipped. With
+    kl_coef 0 it is PPO's clipped surrogate, on whatever advantages the sample holds.
+    clip_high: the upper eps where it differs (DAPO: clip .2, clip_high .28). ratio: 'token', or 'sequence' for the
+    geometric mean of an output's ratios, which every token of it shares (GSPO, Zheng et al. 2025; its published eps are
+    3e-4 and 4e-4; where advantages or sampler weights differ within an output it is that paper's GSPO-token).
+    kl_estimator: 'k3' or 'k2', see kl.py. sampler_cap: the surrogate is weighted by min(pi_old / sampler, cap), token by
+    token and a constant to the gradient (truncated importance sampling, Yao et al. 2025), for sampler log-probs that are
+    stale or another program's; None: no weight.
     """
-    if kl_coef < 0 or clip <= 0:
-        raise ValueError(f'grpo: kl_coef={kl_coef} must be at least 0, and clip={clip} above 0')
+    high = clip if clip_high is None else clip_high
+    if kl_coef < 0 or clip <= 0 or high <= 0:
+        raise ValueError(f'grpo: kl_coef={kl_coef} must be at least 0, and clip={clip} and clip_high={high} above 0')
+    if ratio not in ('token', 'sequence'):
+        raise ValueError(f"grpo: unknown ratio {ratio!r}; there are: 'token', 'sequence'")
+    if sampler_cap is not None and sampler_cap <= 0:
+        raise ValueError(f'grpo: sampler_cap={sampler_cap} must be above 0')
+    divergence, divergence_coefficient = kl.in_loss(kl_estimator)
 
     def coefficient(logps_QGT, ref_logps_QGT, sample):
-        advantages_QGT = sample.advantages_QGT
-        ratio_QGT = jnp.exp(logps_QGT - sample.old_logps_QGT)
-        clipped_QGT = jnp.clip(ratio_QGT, 1 - clip, 1 + clip)
+        if kl_coef and ref_logps_QGT is None:
+            raise ValueError(f'grpo: kl_coef={kl_coef} wants the log-probs of a reference, and none was given')
+        advantages_QGT, log_ratio_QGT = sample.advantages_QGT, logps_QGT - sample.old_logps_QGT
+        ratio_QGT = jnp.exp(log_ratio_QGT if ratio == 'token' else sequence_mean(log_ratio_QGT, sample.trained_QGT))
+        clipped_QGT = jnp.clip(ratio_QGT, 1 - clip, 1 + high)
         objective_QGT = jnp.minimum(ratio_QGT * advantages_QGT, clipped_QGT * advantages_QGT)
-        objective_QGT -= kl_coef * kl.k3(logps_QGT, ref_logps_QGT)
-        out_QGT = is_clipped(ratio_QGT, advantages_QGT, clip)
-        gc_QGT = ratio_QGT * advantages_QGT * ~out_QGT + kl_coef * kl.k3_coefficient(logps_QGT, ref_logps_QGT)
+        out_QGT = is_clipped(ratio_QGT, advantages_QGT, clip, high)
+        gc_QGT = jnp.where(out_QGT, 0.0, ratio_QGT * advantages_QGT)
+        if sampler_cap is not None:
+            weight_QGT = jnp.minimum(jnp.exp(sample.old_logps_QGT - sample.sampler_logps_QGT), sampler_cap)
+            objective_QGT, gc_QGT = weight_QGT * objective_QGT, weight_QGT * gc_QGT
+        if kl_coef:
+            objective_QGT -= kl_coef * divergence(logps_QGT, ref_logps_QGT)
+            gc_QGT += kl_coef * divergence_coefficient(logps_QGT, ref_logps_QGT)
         return Terms(gc_QGT, objective_QGT, out_QGT)
     return coefficient
 
 
-def is_clipped(ratio_QGT, advantages_QGT, clip: float):
+def likelihood() -> Callable:
+    """A log pi: RFT and Online RFT with the rewards themselves as advantages (1 if the answer is right, else 0).
+
+    No ratio and no clip: whoever sampled the outputs, those with a reward become likelier (DeepSeekMath A.1.2, A.1.3).
+    """
+    def coefficient(logps_QGT, ref_logps_QGT, sample):
+        advantages_QGT = sample.advantages_QGT
+        return Terms(advantages_QGT, advantages_QGT * logps_QGT, jnp.zeros(logps_QGT.shape, bool))
+    return coefficient
+
+
+def is_clipped(ratio_QGT, advantages_QGT, clip: float, clip_high: float):
     """True where the clip takes the gradient away: the ratio has left the trust region in the advantage's direction."""
-    return ((advantages_QGT > 0) & (ratio_QGT > 1 + clip)) | ((advantages_QGT < 0) & (ratio_QGT < 1 - clip))
+    return ((advantages_QGT > 0) & (ratio_QGT > 1 + clip_high)) | ((advantages_QGT < 0) & (ratio_QGT < 1 - clip))
+
+
+def sequence_mean(values_QGT, trained_QGT):
+    """The mean over each output's trained tokens, at every one of its positions; 0 where nothing is trained."""
+    count_QG1 = jnp.maximum(jnp.sum(trained_QGT, -1, keepdims=True), 1)
+    mean_QG1 = jnp.sum(values_QGT * trained_QGT, -1, keepdims=True) / count_QG1
+    return jnp.broadcast_to(mean_QG1, values_QGT.shape)

@@ -1,6 +1,12 @@
-"""Rewards of outputs, one float each, and how they become the arrays of an experience."""
-from typing import Callable
+"""Rewards of outputs: what gives them, how several are weighed together, and the arrays of an experience.
 
+A reward gives each output a number at the end of each of its steps. Rules read the text and know one step, the output's
+end; a reward model may know more (rl/reward_model.py). Each process scores the rows that it holds.
+"""
+import dataclasses
+from typing import Any, Callable, NamedTuple, Sequence
+
+import jax
 import numpy as np
 
 from mathrl import sharding
@@ -8,23 +14,93 @@ from mathrl.rl.types import Experience
 from mathrl.sampling.rollout import Rollouts, written
 
 
-def rule(grade: Callable, right: float = 1.0, wrong: float = 0.0) -> Callable:
+class Outputs(NamedTuple):
+    """A step's outputs, as rewards read them: problems[q] is the problem of question q."""
+    rollouts: Rollouts
+    problems: Sequence[Any]
+    tokenizer: Any
+
+
+class Scored(NamedTuple):
+    """Rewards [Q, G, T] at the last token of each step, and 1 there."""
+    rewards_QGT: jax.Array
+    step_ends_QGT: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class TextReward:
+    """of(problem, text, tokens) -> float rewards a whole output at its last token; tokens: how many, the end included."""
+    name: str
+    of: Callable[[Any, str, int], float]
+
+    def __call__(self, outputs: Outputs) -> Scored:
+        def score(questions, tokens_QGT):
+            rewards_QGT, ends_QGT = np.zeros(tokens_QGT.shape, np.float32), np.zeros(tokens_QGT.shape, np.int32)
+            for q, question in enumerate(questions):
+                for g, tokens_T in enumerate(tokens_QGT[q]):
+                    ids, ended = written(tokens_T, outputs.tokenizer.stop_ids)
+                    last = len(ids) if ended else len(ids) - 1
+                    text = outputs.tokenizer.decode(ids)
+                    rewards_QGT[q, g, last] = self.of(outputs.problems[question], text, last + 1)
+                    ends_QGT[q, g, last] = 1
+            return rewards_QGT, ends_QGT
+        return Scored(*sharding.map_rows(score, outputs.rollouts.tokens_QGT))
+
+
+def rule(grade: Callable, right: float = 1.0, wrong: float = 0.0) -> TextReward:
     """The rule reward: is the final answer right? grade(output, reference, problem) -> Verdict decides."""
-    def reward(problem, output: str) -> float:
-        return right if grade(output, problem.answer, problem.problem).correct else wrong
-    return reward
+    def of(problem, text: str, tokens: int) -> float:
+        return right if grade(text, problem.answer, problem.problem).correct else wrong
+    return TextReward('rule', of)
 
 
-def outcome_experience(rollouts: Rollouts, problems: list, reward: Callable, tokenizer) -> Experience:
-    """Rewards every output by its text, at its last token. Each process scores the rows that it holds."""
-    def score(questions, tokens_QGT):
-        rewards_QGT, ends_QGT = np.zeros(tokens_QGT.shape, np.float32), np.zeros(tokens_QGT.shape, np.int32)
-        for q, question in enumerate(questions):
-            for g, tokens_T in enumerate(tokens_QGT[q]):
-                ids, ended = written(tokens_T, tokenizer.eos_id)
-                last = len(ids) if ended else len(ids) - 1
-                rewards_QGT[q, g, last] = reward(problems[question], tokenizer.decode(ids))
-                ends_QGT[q, g, last] = 1
-        return rewards_QGT, ends_QGT
-    rewards_QGT, step_ends_QGT = sharding.map_rows(score, rollouts.tokens_QGT)
-    return Experience(rollouts, rollouts.policy_logps_QGT, rewards_QGT, step_ends_QGT)
+def boxed_format(extract: Callable[[str], str | None], good: float = 1.0, bad: float = 0.0) -> TextReward:
+    """The format reward: does the output give an answer where it was asked to? extract(text) finds it, or None."""
+    return TextReward('format', lambda problem, text, tokens: bad if extract(text) is None else good)
+
+
+def overlong(max_tokens: int, buffer: int) -> TextReward:
+    """DAPO's soft punishment of length: 0 up to max_tokens - buffer, then down to -1 at max_tokens (Yu et al. 2025, eq. 13)."""
+    if not 0 < buffer <= max_tokens:
+        raise ValueError(f'overlong: buffer={buffer} must lie in 1 .. max_tokens={max_tokens}')
+    return TextReward('overlong', lambda problem, text, tokens: min(0.0, (max_tokens - buffer - tokens) / buffer))
+
+
+@dataclasses.dataclass(frozen=True)
+class Weighted:
+    """The weighted sum of several rewards, each with steps of its own; each is logged alone as well."""
+    rewards: Sequence[Callable[[Outputs], Scored]]
+    weights: Sequence[float]
+
+    def __post_init__(self):
+        if len(self.rewards) != len(self.weights) or not self.rewards:
+            raise ValueError(f'{len(self.rewards)} rewards came with {len(self.weights)} weights; wanted one for each, and one at least')
+        names = [reward.name for reward in self.rewards]
+        if len(set(names)) < len(names):
+            raise ValueError(f'rewards of one name cannot be told apart in the logs: {", ".join(names)}')
+
+    def __call__(self, outputs: Outputs) -> Scored:
+        return _sum(self.weights, [reward(outputs) for reward in self.rewards])
+
+
+def parts(reward) -> list[tuple[float, Callable]]:
+    """(weight, reward) of each of a reward's parts: of a single one (1, itself)."""
+    return list(zip(reward.weights, reward.rewards)) if isinstance(reward, Weighted) else [(1.0, reward)]
+
+
+def experience(outputs: Outputs, reward) -> tuple[Experience, dict[str, jax.Array]]:
+    """(the experience, each part's own reward per output [Q, G] by name)."""
+    scored = [(weight, one.name, one(outputs)) for weight, one in parts(reward)]
+    single = len(scored) == 1 and scored[0][0] == 1.0
+    total = scored[0][2] if single else _sum([weight for weight, _, _ in scored], [one for _, _, one in scored])
+    by_name = {name: one.rewards_QGT.sum(-1) for _, name, one in scored}
+    rollouts = outputs.rollouts
+    return Experience(rollouts, rollouts.policy_logps_QGT, *total), by_name
+
+
+@jax.jit
+def _sum(weights: Sequence[float], scored: list[Scored]) -> Scored:
+    """At every step end of any of them."""
+    rewards_QGT = sum(weight * one.rewards_QGT for weight, one in zip(weights, scored))
+    ends_QGT = sum(one.step_ends_QGT for one in scored)
+    return Scored(rewards_QGT, (ends_QGT > 0).astype(ends_QGT.dtype))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathrl.sampling.decode import decode, output_keys
+from mathrl.sampling.decode import decode, end_ids, output_keys
 from mathrl.sampling.filters import Sampling
 from mathrl.sharding import constrain, gather_parameters
 
@@ -42,9 +42,9 @@ def prompt_width(prompts: list[list[int]], multiple: int = 8) -> int:
 
 
 def sample(params, prompt_QS, prompt_length_Q, key, question_Q, *, model, outputs: int, max_tokens: int,
-           sampling: Sampling, eos_id: int, parts: int = 1,
+           sampling: Sampling, eos_id: int | tuple[int, ...], parts: int = 1,
            gather: bool = True) -> Rollouts:
-    """Samples the groups; traceable. question_Q numbers the questions for their random keys.
+    """Samples the groups; traceable. question_Q numbers the questions for their random keys; eos_id: one end token, or several.
 
     parts: in how many turns the questions are sampled: the caches of one turn alone exist at a time, the outputs are the same.
     gather: parameters are gathered over fsdp once, not for every token; a device then holds them cut over tensor alone.
@@ -69,7 +69,7 @@ def sample(params, prompt_QS, prompt_length_Q, key, question_Q, *, model, output
 sample_jit = jax.jit(sample, static_argnames=('model', 'outputs', 'max_tokens', 'sampling', 'eos_id', 'parts', 'gather'))
 
 
-def written(tokens_T: np.ndarray, eos_id: int) -> tuple[list[int], bool]:
+def written(tokens_T: np.ndarray, eos_id: int | tuple[int, ...]) -> tuple[list[int], bool]:
     """(the output's tokens without its end token, whether it ended): what a person reads of a row of tokens_QGT."""
-    ends = np.flatnonzero(tokens_T == eos_id)
+    ends = np.flatnonzero(np.isin(tokens_T, end_ids(eos_id)))
     return (tokens_T[:ends[0]].tolist(), True) if len(ends) else (tokens_T.tolist(), False)

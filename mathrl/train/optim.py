@@ -8,16 +8,19 @@ import optax
 
 
 def adamw(schedule: Callable, b1: float = 0.9, b2: float = 0.95, eps: float = 1e-8, weight_decay: float = 0.1,
-          clip_norm: float = 1.0, moment_dtype: str = '', master_dtype: str = '') -> optax.GradientTransformation:
+          clip_norm: float = 1.0, moment_dtype: str = '', master_dtype: str = '',
+          guard: Callable | None = None) -> optax.GradientTransformation:
     """AdamW behind clipping by the global norm; weight decay spares vectors (norm scales, biases).
 
     moment_dtype: what both moments are kept in ('': as the parameters); they are computed in float32. master_dtype: keeps a copy
     of the parameters in this dtype and updates that one, so that parameters in bfloat16 do not lose small updates ('': none).
+    guard: what leaves updates out, see train/guard.py (None: nothing does).
     """
     decayed = lambda params: jax.tree_util.tree_map_with_path(lambda path, _: not _is_vector(path), params)
     adam = optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=decayed)
     adam = _stored_in(moment_dtype, adam) if moment_dtype else adam
-    return optax.chain(optax.clip_by_global_norm(clip_norm), with_master(master_dtype, adam) if master_dtype else adam)
+    whole = optax.chain(optax.clip_by_global_norm(clip_norm), with_master(master_dtype, adam) if master_dtype else adam)
+    return guard(whole) if guard else whole
 
 
 class Master(NamedTuple):

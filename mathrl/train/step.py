@@ -32,16 +32,15 @@ def summed_gradients(loss, params, parts, count: int):
         return gradient(params, jax.tree.map(lambda x: x[0], parts))
 
     def add(total, part):
-        grads, values = jax.tree.map(jnp.add, total, gradient(params, part))
-        return (sharding.constrain_parameters(grads), values), None
+        return jax.tree.map(jnp.add, total, gradient(params, part)), None
     shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), shapes)
-    total, _ = jax.lax.scan(add, (sharding.constrain_parameters(zeros[0]), zeros[1]), parts)
-    return total
+    return jax.lax.scan(add, zeros, parts)[0]
 
 
-def apply_gradients(state: TrainState, grads, optimizer) -> TrainState:
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+def apply_gradients(state: TrainState, grads, optimizer, **measured) -> TrainState:
+    """measured: what the optimizer may judge the update by beside the gradient (loss=...); most do not ask."""
+    updates, opt_state = optax.with_extra_args_support(optimizer).update(grads, state.opt_state, state.params, **measured)
     return TrainState(step=state.step + 1, params=optax.apply_updates(state.params, updates), opt_state=opt_state)
 
 
@@ -55,4 +54,4 @@ def train_step(state: TrainState, batch: LMBatch, *, model, optimizer, micro_bat
         return lm_loss(model, params, part, jnp.maximum(weight, 1.0), logits_mib), {}
     grads, (value, _) = summed_gradients(loss, state.params, split(batch, micro_batches), micro_batches)
     metrics = {'loss': value, 'grad_norm': optax.tree.norm(grads), 'tokens': weight}
-    return apply_gradients(state, grads, optimizer), metrics
+    return apply_gradients(state, grads, optimizer, loss=value), metrics

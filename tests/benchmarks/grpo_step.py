@@ -1,10 +1,12 @@
 """One GRPO step on random weights, timed by its parts; prints one JSON line last.
 
-  python tests/benchmarks/grpo_step.py [--steps 8] [--count]
+  python tests/benchmarks/grpo_step.py [--steps 8] [--count] [--lengths equal|heavy] [--block 16]
   python tests/benchmarks/grpo_step.py --peers --tunix_python=PYTHON --trl_python=PYTHON [--rounds 3]
 
 Shapes are those of the peers' programs (bench_tunix_grpo.py, bench_trl_grpo.py in --peers_dir): every output runs to its
-full length, the reward is the share of odd tokens. --peers runs the three in turn, --rounds times, each time in a process
+full length, the reward is the share of odd tokens. --lengths=heavy ends ours at lengths from a log-normal distribution (median 16,
+sigma 1, cut at the full length); the peers decode and pad to the longest output, so their figures at equal lengths stand for that
+case too. --peers runs the three in turn, --rounds times, each time in a process
 of its own; ratio_to_fastest is the median of our steps over the faster peer's. reference_s times the reference's forward
 pass on its own: within a step it is part of policy_step, and so of update_s.
 """
@@ -25,11 +27,12 @@ sys.path.insert(0, str(ROOT))
 def flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in dict(steps=8, vocab=512, d=256, layers=4, heads=4, ffn=1024, prompt=32, completion=64, prompts=8,
-                              group=8, rounds=3, unroll=0, micro_batches=1).items():
+                              group=8, rounds=3, unroll=0, micro_batches=1, block=0, rows=0, smallest=8).items():
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--beta', type=float, default=0.04)
     parser.add_argument('--dtype', default='float32')
     parser.add_argument('--count', action='store_true', help='count the executables that a step launches (slower)')
+    parser.add_argument('--lengths', choices=('equal', 'heavy'), default='equal')
     parser.add_argument('--peers', action='store_true')
     parser.add_argument('--peers_dir', default='../shared/peers')
     parser.add_argument('--tunix_python', default='')
@@ -60,10 +63,11 @@ def measure(asked: argparse.Namespace) -> dict:
     from mathrl.models.llama import Llama, LlamaConfig
     from mathrl.programs.trained_model import fresh_params, fresh_state
     from mathrl.rl import coefficients, normalisation
-    from mathrl.rl.step import output_logps, policy_step
+    from mathrl.rl.log_probs import output_logps
+    from mathrl.rl.step import policy_step
     from mathrl.rl.types import Experience
     from mathrl.sampling.filters import Sampling
-    from mathrl.sampling.rollout import sample_jit
+    from mathrl.sampling.groups import Decoding, sample_groups
     from mathrl.train import optim
 
     keep_freed_memory()
@@ -82,21 +86,23 @@ def measure(asked: argparse.Namespace) -> dict:
     times, launches = collections.defaultdict(list), []
 
     def odd_share(_, tokens_QGT):
-        ends_QGT = np.zeros(tokens_QGT.shape, np.int32)
-        ends_QGT[:, :, -1] = 1
-        return ((tokens_QGT % 2).mean(-1, keepdims=True) * ends_QGT).astype(np.float32), ends_QGT
+        written_QGT = tokens_QGT != eos_id
+        ends_QGT = (np.arange(T) == written_QGT.sum(-1, keepdims=True) - 1).astype(np.int32)
+        odd_QG1 = (tokens_QGT % 2 * written_QGT).sum(-1, keepdims=True) / written_QGT.sum(-1, keepdims=True)
+        return (odd_QG1 * ends_QGT).astype(np.float32), ends_QGT
 
     with jax.set_mesh(mesh):
         reference = fresh_params(model, mesh, 0)
         state = fresh_state(fresh_params(model, mesh, 0), optimizer, mesh)
         count = sum(leaf.size for leaf in jax.tree.leaves(reference))
-        key, questions = jax.random.key(0), sharding.place(mesh, np.arange(Q, dtype=np.int32), 'Q')
-        length_Q = sharding.place(mesh, np.full(Q, S, np.int32), 'Q')
+        key, decoding = jax.random.key(0), Decoding(rows=asked.rows, block=asked.block, smallest=asked.smallest)
         for step in range(asked.steps):
             prompt_QS = rng.integers(1, asked.vocab, (Q, S)).astype(np.int32)
             before, begun = sum(launched.values()), time.perf_counter()
-            rollouts = sample_jit(state.params, sharding.place(mesh, prompt_QS, 'QS'), length_Q, jax.random.fold_in(key, step),
-                                  questions, model=model, outputs=G, max_tokens=T, sampling=Sampling(), eos_id=eos_id)
+            limit_QG = lengths(asked, rng)
+            rollouts = sample_groups(state.params, prompt_QS, np.full(Q, S, np.int32), jax.random.fold_in(key, step),
+                                     np.arange(Q, dtype=np.int32), model=model, mesh=mesh, outputs=G, max_tokens=T,
+                                     sampling=Sampling(), eos_id=eos_id, decoding=decoding, limit_QG=limit_QG)
             jax.block_until_ready(rollouts)
             sampled = time.perf_counter()
             rewards_QGT, ends_QGT = sharding.map_rows(odd_share, rollouts.tokens_QGT)
@@ -107,6 +113,7 @@ def measure(asked: argparse.Namespace) -> dict:
             jax.block_until_ready(state)
             ended = time.perf_counter()
             launches.append(sum(launched.values()) - before)
+            times['tokens'].append(limit_QG.sum())
             for name, seconds in dict(rollout_s=sampled - begun, update_s=ended - rewarded, step_s=ended - begun).items():
                 times[name].append(seconds)
         compiled = sum(compiling)
@@ -118,9 +125,19 @@ def measure(asked: argparse.Namespace) -> dict:
     return {'system': 'mathrl', 'jax': jax.__version__, 'device': jax.devices()[0].device_kind, 'n_params': count,
             'shapes': {name: getattr(asked, name) for name in ('vocab', 'd', 'layers', 'heads', 'ffn', 'prompt', 'completion',
                                                               'prompts', 'group', 'dtype')},
-            **result, 'rollout_tokens_per_s': Q * G * T / result['rollout_s'],
+            **result, 'lengths': asked.lengths,
+            'rollout_tokens_per_s': float(np.sum(times['tokens'][2:]) / np.sum(times['rollout_s'][2:])),
             'executables_per_step': launches[-1] if asked.count else None, 'compile_s': compiled,
             'peak_rss_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'all_step_s': times['step_s']}
+
+
+def lengths(asked: argparse.Namespace, rng):
+    """The length [Q, G] that each output is made to have."""
+    import numpy as np
+    shape, full = (asked.prompts, asked.group), asked.completion
+    if asked.lengths == 'equal':
+        return np.full(shape, full, np.int32)
+    return np.clip(np.rint(rng.lognormal(np.log(16), 1, shape)), 1, full).astype(np.int32)
 
 
 def last_json(command: list[str]) -> dict:
@@ -141,7 +158,8 @@ def against_peers(asked: argparse.Namespace) -> dict:
             sys.exit(f'--peers wants --{name}_python: a Python that has {name} installed; got {python!r}')
     shape = [f'--{name}={getattr(asked, name)}' for name in ('steps', 'vocab', 'd', 'layers', 'heads', 'ffn', 'prompt',
                                                              'completion', 'prompts', 'group', 'beta')]
-    ours_alone = [f'--unroll={asked.unroll}', f'--micro_batches={asked.micro_batches}']
+    ours_alone = [f'--unroll={asked.unroll}', f'--micro_batches={asked.micro_batches}', f'--lengths={asked.lengths}',
+                  f'--block={asked.block}', f'--rows={asked.rows}', f'--smallest={asked.smallest}']
     rounds = collections.defaultdict(list)
     for _ in range(max(3, asked.rounds)):
         rounds['mathrl'].append(last_json([sys.executable, __file__, *shape, *ours_alone]))

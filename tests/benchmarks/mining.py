@@ -106,7 +106,7 @@ def tasks(asked: argparse.Namespace, addresses: list[str], folder: str) -> tuple
     from mathrl.mining import classifier, decontaminate, dedup, features, pages, stages, urls, warc
     from mathrl.mining.charset import decode
     from mathrl.mining.corpus import CORPUS_LEVEL
-    from mathrl.mining.extract import extract
+    from mathrl.mining.extract import page_text
 
     settings = pages.Extraction()
     found = [item for address in addresses for item in warc.read_warc(address) if isinstance(item, warc.Page)]
@@ -136,7 +136,7 @@ def tasks(asked: argparse.Namespace, addresses: list[str], folder: str) -> tuple
 
     def extract_page(page):
         with contextlib.suppress(ValueError):
-            extract(page.html, page.charset)
+            page_text(page.html, page.charset)
 
     def url_key(row):
         return hashlib.blake2b(urls.normalize(row['url']).encode('utf-8', 'surrogatepass'), digest_size=16).digest()
@@ -174,7 +174,7 @@ def tasks(asked: argparse.Namespace, addresses: list[str], folder: str) -> tuple
              'warc_bytes': sum(os.path.getsize(address) for address in addresses),
              'text_bytes': sum(len(text.encode()) for text in texts), 'texts_file_bytes': os.path.getsize(texts_path),
              'corpus_file_bytes': os.path.getsize(kept_path),
-             'tokens_per_line': round(statistics.mean(len(line.split()) for line in lines)),
+             'tokens_per_line': round(statistics.mean(map(len, lines))),
              'url_key_bytes': shuffled_bytes([(url_key(row), ((0, '', row['record_id']), row['record_id'], 90_000, n))
                                               for n, row in enumerate(rows[:200])]),
              'band_key_bytes': shuffled_bytes([(key, ((90_000, n), sketch)) for n, row in enumerate(rows[:200])

@@ -5,7 +5,8 @@
 
 Random weights of DeepSeek 1.3B in bfloat16 over float32 masters, 4096 tokens a row; and a GRPO update of it, prompts of 512
 and outputs of 1024 tokens. mfu is over the measured rate of a bfloat16 product of two 8192 x 8192 matrices on every device,
-mfu_of_peak over the data sheet's. Needs jax, flax, optax and orbax; neither TensorFlow, seqio, gin nor grain.
+mfu_of_peak over the data sheet's. cudnn: whether packed rows take cuDNN's attention, as on NVIDIA GPUs from Ampere on.
+Needs jax, flax, optax, orbax and sentencepiece; neither TensorFlow, seqio, gin nor grain.
 """
 import argparse
 import json
@@ -67,6 +68,7 @@ def measure(asked: argparse.Namespace) -> dict:
     import jax.numpy as jnp
     import numpy as np
     from mathrl import sharding
+    from mathrl.models import fused_attention
     from mathrl.models.llama import Llama, LlamaConfig
     from mathrl.programs.trained_model import fresh_params, fresh_state
     from mathrl.rl import coefficients, normalisation
@@ -86,8 +88,8 @@ def measure(asked: argparse.Namespace) -> dict:
     rng, devices = np.random.default_rng(0), mesh.size
     kind = jax.devices()[0].device_kind
     tokens = lambda *shape: rng.integers(1, asked.vocab, shape).astype(np.int32)
-    result = {'device': kind, 'devices': devices, 'jax': jax.__version__, 'product_tflops': rate / 1e12,
-              'peak_tflops': (flops.peak(kind) or 0) / 1e12, 'settings': vars(asked)}
+    result = {'device': kind, 'devices': devices, 'jax': jax.__version__, 'cudnn': fused_attention.has_cudnn(),
+              'product_tflops': rate / 1e12, 'peak_tflops': (flops.peak(kind) or 0) / 1e12, 'settings': vars(asked)}
 
     def report(name, count, seconds):
         result[name] = {'seconds': seconds, 'flops': count, 'mfu': count / (seconds * rate * devices),

@@ -23,7 +23,7 @@ PROMPTS = [[2 + number] * (1 + number % 5) for number in range(10)]
 
 class Numbers:
     """A tokenizer whose text is the ids themselves."""
-    eos_id, pad_id = EOS, 0
+    stop_ids, pad_id = (EOS,), 0
 
     def decode(self, ids):
         return ' '.join(map(str, ids))
@@ -55,6 +55,16 @@ def ask(sizes=(1, 1, 1), batch=4, samples=4, sampling=Sampling(), seed=0, **chan
 @functools.cache
 def usual():
     return ask()
+
+
+def test_any_stop_token_of_the_tokenizer_ends_an_output(monkeypatch):
+    usual_texts = [output.text.split() for outputs in usual() for output in outputs]
+    monkeypatch.setattr(Numbers, 'stop_ids', (EOS, 4))
+    found = [output for outputs in ask() for output in outputs]
+    assert any('4' in text for text in usual_texts)
+    for output, text in zip(found, usual_texts):
+        assert output.text.split() == (text[:text.index('4')] if '4' in text else text)
+        assert not ('4' in text and output.truncated)
 
 
 @pytest.mark.parametrize('batch', [3, 8, 16])

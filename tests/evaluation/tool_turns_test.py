@@ -18,7 +18,7 @@ ANSWERED = CALL + '\n```output\n42\n```\n'
 
 class Characters:
     """A token a character."""
-    eos_id, pad_id = 0, 0
+    stop_ids, pad_id = (0,), 0
 
     def encode(self, text):
         return [ord(character) for character in text]

@@ -62,6 +62,18 @@ def test_a_death_ends_the_others_within_seconds():
     assert time.monotonic() - began < processes.STOP_SECONDS + 3
 
 
+def test_who_leaves_to_be_started_again_lets_the_others_save(monkeypatch):
+    saving = 'import time; time.sleep(1); print("saved"); raise SystemExit(75)'
+    ended, lines = together('raise SystemExit(75)', saving)
+    assert (ended.process, ended.code) == (0, 75) and lines == ['[1] saved']
+    monkeypatch.setattr(processes, 'LEAVE_SECONDS', 0.2)
+    ended, lines = together('raise SystemExit(75)', SLEEP)
+    assert (ended.process, ended.code) == (0, 75)
+    monkeypatch.setattr(processes, 'LEAVE_SECONDS', 60)
+    ended, lines = together('raise SystemExit(75)', 'import time; time.sleep(.5); raise SystemExit(1)', SLEEP)
+    assert ended.code == 75
+
+
 def test_children_of_a_process_end_with_it():
     program = 'import subprocess, sys; print(subprocess.Popen(["sleep", "60"]).pid, flush=True); raise SystemExit(1)'
     ended, lines = together(program, SLEEP)

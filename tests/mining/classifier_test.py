@@ -3,6 +3,7 @@ import collections
 import dataclasses
 import random
 
+import fasttext
 import pytest
 
 from mathrl.mining import classifier, features, seeds, stages
@@ -47,13 +48,15 @@ def test_it_separates_texts_it_has_not_seen(train):
     assert all(0 <= score <= 1 and score == round(score, 6) for score in found[0] + found[1])
 
 
-def test_a_score_is_that_of_mathematics_and_of_no_words_one_too(train):
-    path, _ = train(rows({(1, 'en'): 30, (0, 'en'): 30}))
-    model = classifier.load(str(path))
-    line = features.line(text(1, 'en', random.Random(2)))
-    labels, values = [list(found) for found in zip(*model.f.predict(line + '\n', 2, 0., 'strict'))][::-1]
-    assert classifier.score(model, line) == pytest.approx(values[labels.index(classifier.MATH)], abs=1e-6)
-    assert 0 <= classifier.score(model, '') <= 1
+@pytest.mark.parametrize('word_ngrams', [1, 2, 3, 5])
+def test_a_score_is_fasttexts_and_0_of_no_words(train, word_ngrams):
+    path, _ = train(rows({(1, 'en'): 30, (0, 'en'): 30}), dataclasses.replace(SMALL, word_ngrams=word_ngrams))
+    model, theirs = classifier.load(str(path)), fasttext.load_model(str(path))
+    line, rng = features.line(text(1, 'en', random.Random(2))), random.Random(3)
+    for tokens in (line, line[:1], line[:2], ['étale', 'über', '定理'], ['unseen'], rng.sample(line, 9), line * 30):
+        labels, values = [list(found) for found in zip(*theirs.f.predict(' '.join(tokens) + '\n', 2, 0., 'strict'))][::-1]
+        assert classifier.score(model, tokens) == pytest.approx(values[labels.index(classifier.MATH)], abs=2e-6)
+    assert classifier.score(model, []) == 0
 
 
 def test_two_trainings_give_the_same_bytes_however_the_examples_lie_in_files(train):
@@ -72,12 +75,12 @@ def test_words_of_a_language_without_mathematics_are_left_out(train):
     made = rows({(1, 'en'): 30, (0, 'en'): 30, (1, 'zh'): 9, (0, 'zh'): 30, (1, 'unknown'): 20, (0, 'unknown'): 20})
     path, learned = train(made)
     assert learned['languages'] == ['en']
-    words = set(classifier.load(str(path)).words)
+    words = set(fasttext.load_model(str(path)).words)
     assert {'theorem', f'{features.MARK}formula', f'{features.MARK}is_theorem'} <= words
     assert not words & set(''.join(CHINESE))
     path, learned = train(made, dataclasses.replace(SMALL, min_language=9), name='b.bin')
     assert learned['languages'] == ['en', 'zh']
-    assert '群' in classifier.load(str(path)).words
+    assert '群' in fasttext.load_model(str(path)).words
 
 
 @pytest.mark.parametrize('label,missing', [(1, 'pages that are no mathematics'), (0, 'pages of mathematics')])

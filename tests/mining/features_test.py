@@ -56,14 +56,14 @@ def test_words_are_lower_case_numbers_zero_and_marks_cannot_be_forged():
 def test_a_line_is_one_line_of_words_and_marks():
     text = 'A theorem.\r\n\x0b\x0c\u2028 Proof: $x$\x00 </s> __label__math'
     line = features.line(text)
-    assert line.split() == sum(features.tokens(text), [])
-    assert not re.search(r'[^ \w]|__', line.replace(M, ''))
+    assert line == sum(features.tokens(text), [])
+    assert not any(re.search(r'\W|__', token.replace(M, '')) for token in line)
 
 
 def test_words_can_be_left_out():
     line = features.line('Ein Satz über Katzen mit $x$', with_words=False)
-    assert all(token.startswith(M) for token in line.split())
-    assert f'{M}is_theorem' in line.split() and f'{M}formula' in line.split()
+    assert all(token.startswith(M) for token in line)
+    assert f'{M}is_theorem' in line and f'{M}formula' in line
 
 
 @pytest.mark.parametrize('chinese,english', [
@@ -120,7 +120,7 @@ def test_time_does_not_grow_with_adversarial_texts(piece):
     features.line(text)
     features.language(text)
     assert time.process_time() - began < 1
-    assert len(features.line(text)) < 60_000
+    assert sum(map(len, features.line(text))) < 60_000
 
 
 @pytest.mark.parametrize('text,code', [
@@ -160,5 +160,5 @@ def test_a_word_or_a_short_page_is_never_cut():
 
 
 def test_a_page_of_unknown_words_and_no_marks_says_nothing():
-    assert features.line('Wer rutscht als nächstes aus?', with_words=False) == ''
+    assert features.line('Wer rutscht als nächstes aus?', with_words=False) == []
     assert features.line('Wer rutscht?') and features.line('Wer $x$?', with_words=False)

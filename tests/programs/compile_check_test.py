@@ -12,7 +12,8 @@ from mathrl import sharding
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.programs import compile_check, steps, topologies
 from mathrl.programs.compile_check import Compiled, DoesNotFit, Settings, changes
-from mathrl.rl import coefficients, normalisation
+from mathrl.rl import coefficients
+from mathrl.rl.types import Algorithm
 from mathrl.sampling.filters import Sampling
 from mathrl.train import optim
 
@@ -92,7 +93,7 @@ def tiny_steps(model, mesh, times):
     shared = dict(micro_batches=2 * times, logits_mib=1.0)
     optimizer = optim.adamw(optim.constant(1e-3))
     return steps.language_model(model, mesh, optimizer, batch=32, row_length=8, **shared) + steps.policy(
-        model, mesh, optimizer, coefficient=coefficients.grpo(), normalisation=normalisation.sequence_mean, sampling=Sampling(),
+        model, mesh, optimizer, Algorithm('policy', None, coefficients.grpo()), sampling=Sampling(),
         questions=4, group_size=8, prompt_tokens=8, max_tokens=8, sampling_parts=2, gather=True, reference_dtype='bfloat16', **shared)
 
 

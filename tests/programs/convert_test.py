@@ -106,7 +106,9 @@ def test_the_command_line_needs_no_workdir(tmp_path, repository):
                           timeout=300, env={**os.environ, 'XLA_FLAGS': ''})
     assert done.returncode == 0, done.stderr[-2000:]
     assert 'parameters in float32' in done.stdout
-    assert (target / 'model.json').exists() and (target / 'config.gin').exists()
+    assert sorted(path.name for path in target.iterdir() if not path.name.startswith('tok')) == [
+        'chat_template.jinja', 'checkpoints', 'generation_config.json', 'model.json']
+    assert (tmp_path / 'ours.run' / 'config.gin').exists()
 
 
 def python_with_transformers() -> str:

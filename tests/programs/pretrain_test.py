@@ -1,16 +1,21 @@
 """The pretrain program: loss falls, the folder of a trained model is left, stopped and gone on with it is the same."""
+import dataclasses
 import json
+import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
 
 from mathrl import sharding
 from mathrl.checkpoint import Checkpoints
+from mathrl.data import packed
 from mathrl.metrics import read_metrics
 from mathrl.models.llama import Llama
 from mathrl.programs import pretrain, trained_model
+from mathrl.text import tokenizer as tokenizers
 from mathrl.train import optim
 from mathrl.train.loop import Schedule
 from mathrl.train.step import train_step
@@ -66,6 +71,75 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(trained, tiny, tmp_
     jax.tree.map(np.testing.assert_array_equal, params(tmp_path, tiny), params(trained[0], tiny))
 
 
+# ---- a model to start from
+
+def test_init_gives_the_weights_and_nothing_else(trained, tiny, tmp_path):
+    rate = optim.constant(0.0)
+    pretrain.run(**settings(tiny, tmp_path, steps=2, init=str(trained[0]), optimizer=optim.adamw(rate)))
+    jax.tree.map(np.testing.assert_array_equal, params(tmp_path, tiny), params(trained[0], tiny))
+    with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
+        assert checkpoints.latest() == 2, 'the step is fresh'
+    assert trained_model.open_config(str(tmp_path))[0] == tiny.config
+
+
+def test_weights_in_another_dtype_are_cast(tiny, tmp_path):
+    half, mesh = dataclasses.replace(tiny.config, param_dtype='bfloat16'), sharding.make_mesh(devices=jax.devices()[:1])
+    trained_model.begin(epath.Path(tmp_path), half, tokenizers.load(tiny.tokenizer))
+    saved = trained_model.fresh_params(Llama(half), mesh, seed=7)
+    with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
+        checkpoints.save(1, {'params': saved}, {})
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, np.float32(y)), params(tmp_path, tiny), saved)
+
+
+@pytest.mark.parametrize('changed, message', [
+    (dict(init='absent'), "INIT='absent' is not the folder of a trained model: it has no model.json"),
+    (dict(model=trained_model.LlamaConfig(vocab=280, width=32, layers=3, heads=4, kv_heads=2, head_dim=8, mlp_width=32)),
+     'architecture is not that of the model in .*, which has layers=2 and not 3'),
+])
+def test_a_wrong_start_is_one_sentence(tiny, tmp_path, changed, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        pretrain.run(**settings(tiny, tmp_path, **{'init': tiny.model} | changed))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_step_or_the_best_one_can_be_started_from(tiny, tmp_path):
+    """The last updates are much too large."""
+    rate = lambda step: jnp.where(step < 4, 1e-2, 3.0)
+    pretrain.run(**settings(tiny, tmp_path, heldout={'solutions': tiny.solutions}, optimizer=optim.adamw(rate),
+                            schedule=Schedule(6, save_every=2, measure_every=2, keep=1, best='-loss/solutions')))
+    lines = read_metrics(tmp_path / 'metrics.jsonl')
+    losses = {line['step'] + 1: line['loss/solutions'] for line in lines if 'loss/solutions' in line}
+    best = min(losses, key=losses.get)
+    assert sorted(losses) == [2, 4, 6] and best != 6
+    jax.tree.map(np.testing.assert_array_equal, params(f'{tmp_path}@best', tiny), params(f'{tmp_path}@{best}', tiny))
+    with pytest.raises(FileNotFoundError, match='@best: none of its checkpoints was measured'):
+        params(f'{tiny.model}@best', tiny)
+
+
+# ---- held-out text
+
+def test_heldout_loss_and_bits_per_byte_are_those_of_the_definition(tiny, tmp_path):
+    folder = tmp_path / 'heldout'
+    shutil.copytree(tiny.solutions, folder)
+    manifest = json.loads((folder / 'manifest.json').read_text()) | {'trained_tokens': 100, 'text_bytes': 250}
+    (folder / 'manifest.json').write_text(json.dumps(manifest))
+    rows = min(7, manifest['rows'])      # no whole number of batches
+    (tmp_path / 'run').mkdir()
+    pretrain.run(**settings(tiny, tmp_path / 'run', steps=5, heldout={'bytes': str(folder), 'none': tiny.solutions}, heldout_rows=rows,
+                            schedule=Schedule(5, log_every=100, measure_every=3), batch=8, micro_batches=2))
+    first, last = read_metrics(tmp_path / 'run' / 'metrics.jsonl')
+    assert (first['step'], last['step']) == (2, 4) and last['loss/bytes'] == last['loss/none'] < first['loss/bytes']
+    batch = packed.as_batch(packed.open_packed(folder).in_order(0, np.arange(rows)))
+    model, trained = Llama(tiny.config), params(tmp_path / 'run', tiny)
+    h_BTD = model.hidden(trained, batch['tokens_BT'], batch['segments_BT'], batch['positions_BT'])
+    logps_BTV = np.asarray(jax.nn.log_softmax(model.logits(trained, h_BTD)))
+    logps_BT = np.take_along_axis(logps_BTV, batch['targets_BT'][..., None], -1)[..., 0]
+    loss = -logps_BT[batch['weights_BT'] == 1].mean()
+    np.testing.assert_allclose(last['loss/bytes'], loss, rtol=1e-5)
+    np.testing.assert_allclose(last['bits_per_byte/bytes'], loss / np.log(2) * 100 / 250, rtol=1e-5)
+    assert 'bits_per_byte/none' not in last, 'its manifest counts no bytes'
+
+
 def test_dry_run_prints_and_writes_nothing(tiny, tmp_path, capsys):
     pretrain.run(**settings(tiny, tmp_path, dry_run=True))
     printed = capsys.readouterr().out
@@ -74,6 +148,8 @@ def test_dry_run_prints_and_writes_nothing(tiny, tmp_path, capsys):
 
 @pytest.mark.parametrize('changed, message', [
     (dict(batch=6), 'a batch of 6 rows does not divide into 1 micro-batches over 4 devices'),
+    (dict(heldout={'math': 'absent'}), 'absent is not a packed folder: there is no such folder'),
+    (dict(schedule=Schedule(1, best='-loss/math')), "best='-loss/math' is measured on held-out rows, and heldout names none"),
     (dict(data='absent'), 'absent is not a packed folder: there is no such folder'),
     (dict(tokenizer='absent.model'), 'absent.model: there is no such tokenizer'),
 ])

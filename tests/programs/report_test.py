@@ -129,3 +129,57 @@ def test_page_in_a_browser(folders, tmp_path, width):
     browse(tmp_path / 'out' / 'report.html', tmp_path / 'profile', width, f'--screenshot={picture}', '--hide-scrollbars')
     assert picture.stat().st_size > 20_000  # an empty page of this size is about 5 kB
     shutil.rmtree(tmp_path / 'profile')
+
+
+def keep_rollouts(folder, steps, questions):
+    text = 'So \\(x^2 = {}\\).\n<b id="owned">bold</b><script>document.title = 1</script> Thus \\boxed{{4}}.'
+    (folder / 'rollouts').mkdir()
+    for step in range(steps):
+        rows = [{'step': step, 'question': f'Is \\(y_{question}\\) <i id="owned">odd</i>?', 'answer': '4', 'outputs': [
+            {'text': text.format(place), 'reward': place % 2, 'advantage': place % 2 - .5, 'correct': place % 2 == 1, 'extracted': '4',
+             'tokens': 12, 'truncated': False} for place in range(20)]} for question in range(questions)]
+        (folder / 'rollouts' / f'{step:06}.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
+
+
+def test_kept_rollouts_are_on_the_page_as_many_as_asked_for(folders, tmp_path):
+    keep_rollouts(tmp_path / 'rl', steps=4, questions=1)
+    report.run(**folders)
+    assert '80 outputs to 4 questions, kept at 4 steps.' in (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
+    report.run(**folders, rollouts=40)
+    assert '40 outputs to 2 questions' in (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
+
+
+def test_refresh_makes_the_report_again_and_the_page_loads_itself(folders, tmp_path, monkeypatch):
+    def sleep(seconds):
+        if slept:
+            raise KeyboardInterrupt
+        slept.append(seconds)
+        (tmp_path / 'out' / 'report.html').unlink()
+    slept = []
+    monkeypatch.setattr(report.time, 'sleep', sleep)
+    with pytest.raises(KeyboardInterrupt):
+        report.run(**folders, refresh=20)
+    assert slept == [20] and '<meta http-equiv="refresh" content="20"/>' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def test_summary_has_where_the_time_went(tmp_path):
+    with metrics.Writer(tmp_path / 'rl') as writer:
+        writer.write(0, {'reward': 1.0, 'goodput/steps': .75, 'goodput/compile': .25})
+    report.run(workdir=epath.Path(tmp_path), runs={'rl': str(tmp_path / 'rl')})
+    assert json.loads((tmp_path / 'summary.json').read_text()) == {'goodput': {'rl': {'steps': .75, 'compile': .25}}}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not pathlib.Path(CHROMIUM).exists(), reason='needs /usr/bin/chromium')
+@pytest.mark.parametrize('width', [1280, 400])
+def test_ten_thousand_rollouts_in_a_browser(folders, tmp_path, width):
+    keep_rollouts(tmp_path / 'rl', steps=50, questions=10)
+    report.run(**folders)
+    dom = browse(tmp_path / 'out' / 'report.html', tmp_path / 'profile', width, '--virtual-time-budget=5000', '--dump-dom')
+    assert '10,000 outputs to 500 questions</span>' in dom and '<title>Training report</title>' in dom
+    cards = re.findall('<article class="sample rollout">.*?</article>', dom, re.DOTALL)
+    assert 8 <= len(cards) < 50                                 # the others are drawn as the page is scrolled
+    assert '<b>step 49</b>' in cards[0] and '10 of 20 right' in cards[0] and 'advantage +0.5' in cards[0]
+    assert cards[0].count('<math') == 1 + 2 * 2                 # the question's, and those of the first right and wrong outputs
+    assert not re.search('<[bi] id=', dom) and '&lt;b id="owned"&gt;bold' in cards[0]
+    shutil.rmtree(tmp_path / 'profile')

@@ -150,6 +150,18 @@ def test_a_failing_stage_is_named_with_its_last_lines(folder):
     assert states(folder) == {'one': 'done', 'bad': 'failed', 'never': 'waiting'}
 
 
+def test_a_stage_that_was_told_to_stop_has_the_whole_started_again(folder):
+    """As a training program ends that got SIGTERM itself: exit code 75."""
+    counter = folder / 'counter.py'
+    counter.write_text(counter.read_text().replace("    print('started', flush=True)\n", "    print('started', flush=True)\n"
+                       "    if len(list(workdir.glob('pid*'))) == 1:\n        sys.exit(75)\n"))
+    one = [('one', 'count.gin')]
+    result = call(one)
+    assert (result.returncode, result.stderr) == (75, '') and states(folder) == {'one': 'stopped'}
+    assert 'stage one was told to stop; the same command goes on with it' in result.stdout
+    assert call(one).returncode == 0 and states(folder) == {'one': 'done'}
+
+
 def test_refuses_a_stage_that_differs_from_what_was_run(folder):
     call([('one', 'count.gin')])
     result = call([('one', 'count.gin', {'STEPS': 3})])

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathrl.rl.advantages import all_equal, group_advantages
+from mathrl.rl.advantages import all_equal, centred, charge_steps, group_advantages, leave_one_out, rewards_themselves
 
 
 def outcome(rewards_QG, lengths_QG, tokens):
@@ -97,3 +97,96 @@ def test_a_group_without_steps_gives_zero():
 def test_all_equal_names_the_groups():
     rewards_QGT, ends_QGT = outcome([[0.1, 0.1], [0.1, 0.2], [0, 0]], [[1, 2], [2, 1], [3, 3]], 3)
     assert all_equal(jnp.asarray(rewards_QGT), jnp.asarray(ends_QGT)).tolist() == [True, False, True]
+
+
+# ---- the other kinds
+
+
+ALL = [group_advantages, centred, leave_one_out, rewards_themselves]
+
+
+def worth(kind, rewards, owner, g):
+    """What kind makes of each of a group's step rewards, of output g; owner: whose each is."""
+    others = rewards[owner != g]
+    kinds = {'group_advantages': (rewards - rewards.mean()) / (rewards.std() or 1), 'centred': rewards - rewards.mean(),
+             'leave_one_out': rewards - (others.mean() if len(others) else 0), 'rewards_themselves': rewards}
+    return kinds[kind.__name__][owner == g]
+
+
+@pytest.mark.parametrize('kind', ALL)
+def test_every_kind_sums_the_worth_of_the_later_steps(kind):
+    rng = np.random.default_rng(2)
+    ends_QGT = (rng.random((3, 4, 6)) < 0.4).astype(np.int32)
+    rewards_QGT = rng.normal(size=ends_QGT.shape)
+    expected_QGT = np.zeros(ends_QGT.shape)
+    for q, g in np.ndindex(3, 4):
+        rewards, owner = rewards_QGT[q][ends_QGT[q] == 1], np.nonzero(ends_QGT[q])[0]
+        at = np.flatnonzero(ends_QGT[q, g])
+        own = worth(kind, rewards, owner, g)
+        expected_QGT[q, g] = [own[at >= t].sum() for t in range(6)]
+    got_QGT = kind(jnp.asarray(rewards_QGT, jnp.float32), jnp.asarray(ends_QGT))
+    np.testing.assert_allclose(got_QGT, expected_QGT, rtol=1e-4, atol=1e-5)
+
+
+def test_outcome_by_hand_of_every_kind():
+    rewards_QGT, ends_QGT = map(jnp.asarray, outcome([[1, 0, 0, 1]], [[2, 1, 2, 2]], 2))
+    first = lambda kind: np.asarray(kind(rewards_QGT, ends_QGT))[0, :, 0]
+    np.testing.assert_allclose(first(centred), [0.5, -0.5, -0.5, 0.5])
+    np.testing.assert_allclose(first(leave_one_out), [2 / 3, -2 / 3, -2 / 3, 2 / 3], rtol=1e-6)
+    np.testing.assert_allclose(first(rewards_themselves), [1, 0, 0, 1])
+
+
+def test_process_against_the_other_outputs_by_hand():
+    # Output 0 has steps 1 (t=0) and 0 (t=2), output 1 one step of 1/2 (t=1): baselines 1/2 and (1 + 0) / 2.
+    ends_QGT = jnp.asarray([[[1, 0, 1], [0, 1, 0]]])
+    rewards_QGT = jnp.asarray([[[1.0, 0, 0], [0, 0.5, 0]]])
+    np.testing.assert_allclose(leave_one_out(rewards_QGT, ends_QGT), [[[0.0, -0.5, -0.5], [0, 0, 0]]])
+    np.testing.assert_allclose(rewards_themselves(rewards_QGT, ends_QGT), [[[1.0, 0, 0], [0.5, 0.5, 0]]])
+    np.testing.assert_allclose(centred(rewards_QGT, ends_QGT), [[[0.0, -0.5, -0.5], [0, 0, 0]]])
+
+
+@pytest.mark.parametrize('kind', [centred, leave_one_out])
+@pytest.mark.parametrize('outputs', [2, 3, 7, 64])
+def test_equal_rewards_give_exactly_zero_without_a_deviation_too(kind, outputs):
+    rewards_QGT, ends_QGT = map(jnp.asarray, outcome(np.full((1, outputs), 0.1), np.full((1, outputs), 4), 5))
+    assert (np.asarray(kind(rewards_QGT, ends_QGT)) == 0).all()
+
+
+def test_a_group_of_one():
+    rewards_QGT, ends_QGT = map(jnp.asarray, outcome([[0.7]], [[2]], 3))
+    for kind, expected in zip(ALL, (0, 0, 0.7, 0.7)):
+        np.testing.assert_allclose(kind(rewards_QGT, ends_QGT), [[[expected, expected, 0]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize('kind', ALL)
+def test_no_kind_reads_off_the_ends_or_mixes_questions_or_fails_without_steps(kind):
+    rewards_QGT, ends_QGT = outcome([[1, 0, 2], [5, 5, 6]], [[3, 1, 2], [1, 1, 4]], 4)
+    clean_QGT = np.asarray(kind(jnp.asarray(rewards_QGT), jnp.asarray(ends_QGT)))
+    noise_QGT = np.where(ends_QGT == 1, rewards_QGT, 99).astype(np.float32)
+    np.testing.assert_array_equal(kind(jnp.asarray(noise_QGT), jnp.asarray(ends_QGT)), clean_QGT)
+    np.testing.assert_array_equal(kind(jnp.asarray(rewards_QGT[1:]), jnp.asarray(ends_QGT[1:])), clean_QGT[1:])
+    assert (np.asarray(kind(jnp.ones((1, 2, 3)), jnp.zeros((1, 2, 3), jnp.int32))) == 0).all()
+
+
+# ---- KL in the reward: every step pays for its tokens
+
+
+def test_steps_pay_for_their_tokens_by_hand():
+    costs_QGT = jnp.asarray([[[1.0, 2, 4, 8, 16], [1, 2, 4, 0, 0], [1, 2, 4, 8, 16]]])
+    ends_QGT = jnp.asarray([[[0, 1, 0, 0, 1], [0, 0, 1, 0, 0], [0, 1, 1, 0, 0]]])
+    rewards_QGT = jnp.where(ends_QGT == 1, 100.0, 55.0)
+    expected_QGT = [[[0, 100 - 3, 0, 0, 100 - 28], [0, 0, 100 - 7, 0, 0], [0, 100 - 3, 100 - 28, 0, 0]]]
+    np.testing.assert_array_equal(charge_steps(costs_QGT, rewards_QGT, ends_QGT), expected_QGT)
+
+
+def test_steps_pay_for_everything_once_whatever_the_sign():
+    rng = np.random.default_rng(4)
+    costs_QGT = rng.normal(size=(2, 3, 7)).astype(np.float32)
+    ends_QGT = (rng.random(costs_QGT.shape) < 0.4).astype(np.int32)
+    ends_QGT[..., 3] = 1
+    paid_QGT = -charge_steps(jnp.asarray(costs_QGT), jnp.zeros(costs_QGT.shape), jnp.asarray(ends_QGT))
+    np.testing.assert_allclose(paid_QGT.sum(-1), costs_QGT.sum(-1), rtol=1e-5, atol=1e-6)
+
+
+def test_an_output_without_steps_pays_nothing():
+    assert (np.asarray(charge_steps(jnp.ones((1, 1, 3)), jnp.ones((1, 1, 3)), jnp.zeros((1, 1, 3), jnp.int32))) == 0).all()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mathrl import sharding
+from mathrl.problems.extract import boxed
 from mathrl.problems.types import Problem
 from mathrl.problems.verdict import grade_boxed as grade
-from mathrl.rl.rewards import outcome_experience, rule
+from mathrl.rl.rewards import Outputs, Scored, TextReward, Weighted, boxed_format, experience, overlong, rule
 from mathrl.sampling.rollout import Rollouts
 
 EOS = 1
@@ -14,7 +15,7 @@ EOS = 1
 
 class Letters:
     """A tokenizer of single characters."""
-    eos_id, pad_id = EOS, 0
+    eos_id, pad_id, stop_ids = EOS, 0, (EOS,)
 
     def encode(self, text):
         return [ord(letter) for letter in text]
@@ -37,6 +38,10 @@ def make_rollouts(texts, tokens=16):
                                        2 * logps_QGT, logps_QGT)))
 
 
+def rewarded(rollouts, problems, reward=None):
+    return experience(Outputs(rollouts, problems, Letters()), reward or rule(grade))[0]
+
+
 PROBLEMS = [Problem('6 * 7?', '42'), Problem('1 / 2?', '\\frac{1}{2}')]
 
 
@@ -44,12 +49,12 @@ PROBLEMS = [Problem('6 * 7?', '42'), Problem('1 / 2?', '\\frac{1}{2}')]
     ('so \\boxed{42}.', 1.0), ('\\boxed{41} no, \\boxed{42}', 1.0), ('\\boxed{43}', 0.0),
     ('\\boxed{42} no, \\boxed{41}', 0.0), ('42', 0.0), ('The answer is 42.', 0.0), ('', 0.0), ('\\boxed{}', 0.0), ('\\boxed{42', 0.0)])
 def test_rule_reads_the_last_box_and_nothing_else(output, reward):
-    assert rule(grade)(PROBLEMS[0], output) == reward
+    assert rule(grade).of(PROBLEMS[0], output, 9) == reward
 
 
 def test_rule_takes_other_rewards():
-    reward = rule(grade, right=2.0, wrong=-0.5)
-    assert reward(PROBLEMS[0], '\\boxed{42}') == 2.0 and reward(PROBLEMS[0], 'no box') == -0.5
+    reward = rule(grade, right=2.0, wrong=-0.5).of
+    assert reward(PROBLEMS[0], '\\boxed{42}', 9) == 2.0 and reward(PROBLEMS[0], 'no box', 6) == -0.5
 
 
 def test_rule_hands_the_grader_output_reference_and_problem():
@@ -58,7 +63,7 @@ def test_rule_hands_the_grader_output_reference_and_problem():
     def recording(output, reference, problem):
         seen.append((output, reference, problem))
         return grade(output, reference, problem)
-    rule(recording)(PROBLEMS[0], 'text')
+    rule(recording).of(PROBLEMS[0], 'text', 4)
     assert seen == [('text', '42', '6 * 7?')]
 
 
@@ -66,27 +71,26 @@ def test_each_output_is_rewarded_at_its_last_token():
     texts = [['\\boxed{42}|', 'boxed 42|', '|'], ['x\\boxed{0.5}|', '\\boxed{1/2} ok', '\\boxed{42}|']]
     last_QG, right_QG = [[10, 8, 0], [12, 13, 10]], [[1, 0, 0], [1, 1, 0]]
     rollouts = make_rollouts(texts, tokens=14)
-    experience = outcome_experience(rollouts, PROBLEMS, rule(grade), Letters())
+    found = rewarded(rollouts, PROBLEMS)
     for q, g in np.ndindex(2, 3):
         ends_T, rewards_T = np.zeros(14), np.zeros(14)
         ends_T[last_QG[q][g]], rewards_T[last_QG[q][g]] = 1, right_QG[q][g]
-        np.testing.assert_array_equal(experience.step_ends_QGT[q, g], ends_T)
-        np.testing.assert_array_equal(experience.rewards_QGT[q, g], rewards_T)
-    np.testing.assert_array_equal(experience.old_logps_QGT, rollouts.policy_logps_QGT)
-    assert experience.rewards_QGT.dtype == jnp.float32
+        np.testing.assert_array_equal(found.step_ends_QGT[q, g], ends_T)
+        np.testing.assert_array_equal(found.rewards_QGT[q, g], rewards_T)
+    np.testing.assert_array_equal(found.old_logps_QGT, rollouts.policy_logps_QGT)
+    assert found.rewards_QGT.dtype == jnp.float32
 
 
 def test_truncated_output_is_rewarded_by_what_it_says():
     texts = [['\\boxed{42}tail', 'tail \\boxed{4', '\\boxed{42}|']]
-    experience = outcome_experience(make_rollouts(texts, tokens=14), PROBLEMS[:1], rule(grade), Letters())
-    assert np.asarray(experience.rewards_QGT[0, :, 13]).tolist() == [1, 0, 0]
-    assert np.asarray(experience.step_ends_QGT[0, :, 13]).tolist() == [1, 1, 0]
+    found = rewarded(make_rollouts(texts, tokens=14), PROBLEMS[:1])
+    assert np.asarray(found.rewards_QGT[0, :, 13]).tolist() == [1, 0, 0]
+    assert np.asarray(found.step_ends_QGT[0, :, 13]).tolist() == [1, 1, 0]
 
 
 def test_what_follows_the_end_is_not_read():
-    experience = outcome_experience(make_rollouts([['\\boxed{42}|3}', 'no|\\boxed{42}']], tokens=14), PROBLEMS[:1],
-                                    rule(grade), Letters())
-    assert np.asarray(experience.rewards_QGT.sum(-1)).tolist() == [[1, 0]]
+    found = rewarded(make_rollouts([['\\boxed{42}|3}', 'no|\\boxed{42}']], tokens=14), PROBLEMS[:1])
+    assert np.asarray(found.rewards_QGT.sum(-1)).tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize('questions, outputs', [(8, 2), (2, 8), (4, 4)])
@@ -95,8 +99,60 @@ def test_rows_keep_their_problem_and_their_layout_on_eight_devices(questions, ou
     texts = [[f'\\boxed{{{q if g % 2 else g + 90}}}|' for g in range(outputs)] for q in range(questions)]
     rollouts, mesh = make_rollouts(texts), sharding.make_mesh(4, 2)
     tokens_QGT = sharding.place(mesh, np.asarray(rollouts.tokens_QGT), 'QGT')
-    experience = outcome_experience(rollouts.replace(tokens_QGT=tokens_QGT), problems, rule(grade), Letters())
-    assert experience.rewards_QGT.sharding == tokens_QGT.sharding
-    assert len(experience.rewards_QGT.sharding.device_set) == 8
+    found = rewarded(rollouts.replace(tokens_QGT=tokens_QGT), problems)
+    assert found.rewards_QGT.sharding == tokens_QGT.sharding
+    assert len(found.rewards_QGT.sharding.device_set) == 8
     expected_QG = np.broadcast_to(np.arange(outputs) % 2, (questions, outputs))
-    np.testing.assert_array_equal(np.asarray(experience.rewards_QGT).sum(-1), expected_QG)
+    np.testing.assert_array_equal(np.asarray(found.rewards_QGT).sum(-1), expected_QG)
+
+
+# ---- several rewards
+
+
+def at_steps(name, rewards_QGT):
+    """A reward with a step wherever there is a number."""
+    rewards_QGT = np.array(rewards_QGT, np.float32)
+    ends_QGT = (~np.isnan(rewards_QGT)).astype(np.int32)
+
+    class Steps:
+        def __call__(self, outputs):
+            return Scored(jnp.nan_to_num(rewards_QGT), jnp.asarray(ends_QGT))
+    steps = Steps()
+    steps.name = name
+    return steps
+
+
+def test_weighted_rewards_add_at_every_step_of_either():
+    no = np.nan
+    process = at_steps('process', [[[no, 0.5, no, 1.0], [no, no, 0.25, no]]])
+    length = TextReward('length', lambda problem, text, tokens: tokens)
+    found, by_name = experience(Outputs(make_rollouts([['abc|', 'ab|']], tokens=4), PROBLEMS[:1], Letters()),
+                                Weighted([process, length], [2.0, -0.1]))
+    np.testing.assert_allclose(found.rewards_QGT, [[[0, 1.0, 0, 2.0 - 0.4], [0, 0, 0.5 - 0.3, 0]]], rtol=1e-6)
+    np.testing.assert_array_equal(found.step_ends_QGT, [[[0, 1, 0, 1], [0, 0, 1, 0]]])
+    np.testing.assert_allclose(by_name['process'], [[1.5, 0.25]])
+    np.testing.assert_allclose(by_name['length'], [[4, 3]])
+
+
+def test_a_weight_on_a_single_reward_counts():
+    found = rewarded(make_rollouts([['\\boxed{42}|', 'x|']]), PROBLEMS[:1], Weighted([rule(grade)], [0.5]))
+    assert np.asarray(found.rewards_QGT.sum(-1)).tolist() == [[0.5, 0]]
+
+
+def test_weights_and_names_are_checked():
+    with pytest.raises(ValueError, match='1 rewards came with 2 weights'):
+        Weighted([rule(grade)], [1.0, 2.0])
+    with pytest.raises(ValueError, match='rule, rule'):
+        Weighted([rule(grade), rule(grade)], [1.0, 2.0])
+
+
+def test_format_asks_for_an_answer_of_any_kind():
+    reward = boxed_format(boxed, good=0.1).of
+    assert [reward(None, text, 1) for text in ('\\boxed{7}', '7', '')] == [0.1, 0.0, 0.0]
+
+
+def test_overlong_is_gradual_as_in_dapo():
+    reward = overlong(max_tokens=20, buffer=4).of      # free up to 16 tokens
+    assert [reward(None, '', tokens) for tokens in (3, 16, 17, 18, 20)] == [0.0, 0.0, -0.25, -0.5, -1.0]
+    with pytest.raises(ValueError, match='buffer=0'):
+        overlong(20, 0)

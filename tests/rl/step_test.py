@@ -11,7 +11,8 @@ import pytest
 from mathrl import sharding
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.rl import coefficients, normalisation
-from mathrl.rl.step import policy_step, split_groups
+from mathrl.rl.parts import split_groups
+from mathrl.rl.step import policy_step
 from mathrl.rl.types import Experience
 from mathrl.sampling.rollout import Rollouts
 from mathrl.train.state import create

@@ -32,11 +32,11 @@ def prompts(lengths=(1, 4, 8)):
 
 
 @functools.cache
-def decoded(sampling, seed=0):
+def decoded(sampling, seed=0, eos_id=EOS):
     prompt_QS, length_Q = prompts()
     keys_QG = output_keys(jax.random.key(seed), jnp.arange(3), OUTPUTS)
     result = decode(random_params(), prompt_QS, length_Q, keys_QG, model=MODEL, outputs=OUTPUTS, max_tokens=TOKENS,
-                    sampling=sampling, eos_id=EOS)
+                    sampling=sampling, eos_id=eos_id)
     return {name: np.asarray(x) for name, x in result.items()}
 
 
@@ -106,6 +106,22 @@ def test_an_output_ends_with_its_end_token_and_nothing_follows():
             assert (result[name][q, g, :length] < 0).all() and (result[name][q, g, length:] == 0).all()
         ended += length < TOKENS
     assert 0 < ended < 3 * OUTPUTS, 'some outputs must end early and some must not'
+
+
+def test_any_of_several_end_tokens_ends_an_output():
+    """The outputs are those of a sampler that knows no end, up to the first end token; behind it stands the first of the ends."""
+    ends, endless = (5, EOS, 9), decoded(Sampling(), eos_id=CONFIG.vocab)
+    result, met = decoded(Sampling(), eos_id=ends), set()
+    for q, g in np.ndindex(3, OUTPUTS):
+        wanted_T = endless['tokens_QGT'][q, g].tolist()
+        length = next((place + 1 for place, token in enumerate(wanted_T) if token in ends), TOKENS)
+        met.add(wanted_T[length - 1])
+        assert result['length_QG'][q, g] == length
+        assert result['tokens_QGT'][q, g].tolist() == wanted_T[:length] + [5] * (TOKENS - length)
+        for name in ('sampler_logps_QGT', 'policy_logps_QGT'):
+            np.testing.assert_array_equal(result[name][q, g, :length], endless[name][q, g, :length])
+            assert (result[name][q, g, length:] == 0).all()
+    assert len(met & set(ends)) > 1 and met - set(ends), 'outputs must end by several of them, and some not at all'
 
 
 # ---- one layer whose attention and MLP add nothing: a table of next-token probabilities

@@ -7,7 +7,7 @@ import pytest
 
 from mathrl import sharding
 from mathrl.models.llama import Llama, LlamaConfig
-from mathrl.rl.step import output_logps
+from mathrl.rl.log_probs import output_logps
 from mathrl.sampling.filters import Sampling
 from mathrl.sampling.rollout import pad_prompts, prompt_width, sample_jit, written
 
@@ -27,7 +27,7 @@ def rollouts_of(numbers, width=WIDTH, sizes=None, outputs=OUTPUTS, key=0, **sett
     """Rollouts of the prompts of these numbers, on one device or on a mesh of these sizes."""
     prompt_QS, length_Q = pad_prompts([PROMPTS[number] for number in numbers], width, PAD)
     question_Q, key, params = np.array(numbers, np.int32), jax.random.key(key), random_params()
-    run = functools.partial(sample_jit, outputs=outputs, **SETTINGS, **settings)
+    run = functools.partial(sample_jit, outputs=outputs, **SETTINGS | settings)
     if not sizes:
         return run(params, prompt_QS, length_Q, key, question_Q)
     mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:np.prod(sizes)])
@@ -89,6 +89,17 @@ def test_the_end_token_is_trained_and_nothing_behind_it():
     assert 0 < ended < 8 * OUTPUTS, 'some outputs must end early and some must not'
 
 
+def test_what_stands_behind_any_end_token_is_not_trained():
+    rollouts, ends = rollouts_of(range(8), eos_id=(EOS, 5, 9)), set()
+    for q, g in np.ndindex(8, OUTPUTS):
+        ids, ended = written(np.asarray(rollouts.tokens_QGT[q, g]), (EOS, 5, 9))
+        length = len(ids) + ended
+        assert rollouts.length_QG[q, g] == length
+        assert rollouts.trained_QGT[q, g].tolist() == [1] * length + [0] * (TOKENS - length)
+        ends |= {int(rollouts.tokens_QGT[q, g, length - 1])} if ended else set()
+    assert len(ends) > 1
+
+
 # ---- meshes, with as many questions as devices and with fewer
 
 @pytest.mark.parametrize('sizes, questions, outputs', [
@@ -137,6 +148,7 @@ def test_written_ends_before_the_end_token():
     assert written(np.array([5, 6, EOS, EOS]), EOS) == ([5, 6], True)
     assert written(np.array([5, 6, 7]), EOS) == ([5, 6, 7], False)
     assert written(np.array([EOS, 6, 7]), EOS) == ([], True)
+    assert written(np.array([6, 7, EOS, 8]), (EOS, 7)) == ([6], True)
 
 
 # ---- memory

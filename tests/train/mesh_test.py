@@ -11,7 +11,7 @@ from mathrl import sharding
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.train import optim
 from mathrl.train.state import LMBatch, create
-from mathrl.train.step import train_step
+from mathrl.train.step import summed_gradients, train_step
 
 MODEL = Llama(LlamaConfig(vocab=96, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=24, remat='full'))
 ROWS, LENGTH = 16, 8
@@ -73,6 +73,24 @@ def test_no_parameter_or_moment_is_whole_at_rest(sizes):
             if leaf.ndim:
                 cut = sizes[1] if 'norm_D' in str(path) else sizes[1] * sizes[2]
                 assert np.prod(where.shard_shape(leaf.shape)) == leaf.size // cut, path
+
+
+@pytest.mark.parametrize('sizes', MESHES[2:], ids=str)
+@pytest.mark.parametrize('count', [1, 2])
+def test_gradients_lie_as_their_parameters_do(count, sizes):
+    """Nothing but summed_gradients says so here: no optimizer stands behind, whose moments would."""
+    mesh = mesh_of(sizes)
+    with jax.set_mesh(mesh):
+        params = {'first_DF': jnp.ones((16, 24)), 'layers': {'second_DF': jnp.ones((2, 16, 24))}}
+        params = jax.device_put(params, sharding.parameter_shardings(mesh, params))
+        parts_CBD = jax.device_put(np.ones((count, ROWS, 16), np.float32), sharding.replicated(mesh))
+
+        def loss(params, part_BD):
+            weight_DF = params['first_DF'] + params['layers']['second_DF'].sum(0)
+            return jnp.sum((sharding.constrain(part_BD, 'BD') @ sharding.constrain(weight_DF, 'DF')) ** 2), {}
+        grads, _ = jax.jit(summed_gradients, static_argnums=(0, 3))(loss, params, parts_CBD, count)
+    for one, param in zip(jax.tree.leaves(grads), jax.tree.leaves(params)):
+        assert one.sharding.is_equivalent_to(param.sharding, one.ndim)
 
 
 def test_summed_gradients_lie_cut_too():

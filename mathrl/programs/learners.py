@@ -1,0 +1,108 @@
+"""What an algorithm does with an experience: one or more updates of the policy, and of what it trains beside it."""
+import dataclasses
+from typing import Any, Callable, NamedTuple
+
+from mathrl.models.heads import ScalarModel
+from mathrl.programs import trained_model, trained_reward
+from mathrl.rl.actor_critic import actor_critic_step, sampled_values
+from mathrl.rl.dpo import dpo_step
+from mathrl.rl.pairs import best_with_worst
+from mathrl.rl.step import policy_step
+from mathrl.rl.types import ActorCritic, Algorithm, Experience, Preferences
+from mathrl.train.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What every kind of update takes: updates is their number for each experience (the paper's mu)."""
+    model: Any
+    optimizer: Any
+    micro_batches: int
+    logits_mib: float
+    updates: int = 1
+
+    def __post_init__(self):
+        if self.updates < 1:
+            raise ValueError(f'updates={self.updates}: an experience serves at least one update')
+
+
+class Learner(NamedTuple):
+    """extra(params, mesh): the states trained beside the policy's, by name, before the first update.
+
+    learn(state, extra, reference, experience) -> (state, extra, metrics of the last update); it donates both states.
+    """
+    extra: Callable[[Any, Any], dict[str, TrainState]]
+    learn: Callable[..., tuple[TrainState, dict[str, TrainState], dict]]
+
+
+def learner(algorithm: Algorithm | ActorCritic | Preferences, settings: Settings, seed: int) -> Learner:
+    match algorithm:
+        case Algorithm():
+            return _policy(algorithm, settings)
+        case ActorCritic():
+            return _actor_critic(algorithm, settings, seed)
+        case Preferences():
+            return _preferences(algorithm, settings)
+    raise ValueError(f'unknown algorithm {algorithm!r}; there are: Algorithm, ActorCritic, Preferences of rl/types.py')
+
+
+def policy_static(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
+    """What policy_step takes as static."""
+    return _static(settings) | dict(coefficient=algorithm.coefficient, normalisation=algorithm.normalisation,
+                                    advantages=algorithm.advantages, reward_kl=algorithm.reward_kl)
+
+
+def actor_critic_static(algorithm: ActorCritic, settings: Settings, critic: ScalarModel) -> dict[str, Any]:
+    """What actor_critic_step takes as static."""
+    return _static(settings) | dict(critic=critic, critic_optimizer=algorithm.critic_optimizer, coefficient=algorithm.coefficient,
+                                    normalisation=algorithm.normalisation, reward_kl=algorithm.reward_kl, gamma=algorithm.gamma,
+                                    lam=algorithm.lam, value_clip=algorithm.value_clip, whitened=algorithm.whitened)
+
+
+def preferences_static(algorithm: Preferences, settings: Settings) -> dict[str, Any]:
+    """What dpo_step takes as static."""
+    return _static(settings) | dict(beta=algorithm.beta)
+
+
+def _static(settings: Settings) -> dict[str, Any]:
+    return dict(model=settings.model, optimizer=settings.optimizer, micro_batches=settings.micro_batches,
+                logits_mib=settings.logits_mib)
+
+
+def _policy(algorithm: Algorithm, settings: Settings) -> Learner:
+    static = policy_static(algorithm, settings)
+
+    def learn(state, extra, reference, experience: Experience):
+        for _ in range(settings.updates):
+            state, metrics = policy_step(state, reference, experience, **static)
+        return state, extra, metrics
+    return Learner(lambda params, mesh: {}, learn)
+
+
+def _actor_critic(algorithm: ActorCritic, settings: Settings, seed: int) -> Learner:
+    critic = ScalarModel(settings.model.config)
+    static = actor_critic_static(algorithm, settings, critic)
+
+    def extra(params, mesh):
+        begin = trained_reward.with_fresh_head(critic, params, mesh, seed)
+        return {'critic': trained_model.fresh_state(begin, algorithm.critic_optimizer, mesh)}
+
+    def learn(state, extra, reference, experience: Experience):
+        critic_state, old_values_QGT = extra['critic'], None
+        if settings.updates > 1:
+            old_values_QGT = sampled_values(critic_state.params, experience, critic=critic, micro_batches=settings.micro_batches)
+        for _ in range(settings.updates):
+            state, critic_state, metrics = actor_critic_step(state, critic_state, reference, experience, old_values_QGT, **static)
+        return state, {'critic': critic_state}, metrics
+    return Learner(extra, learn)
+
+
+def _preferences(algorithm: Preferences, settings: Settings) -> Learner:
+    static = preferences_static(algorithm, settings)
+
+    def learn(state, extra, reference, experience: Experience):
+        pairs = best_with_worst(experience)
+        for _ in range(settings.updates):
+            state, metrics = dpo_step(state, reference, pairs, **static)
+        return state, extra, metrics
+    return Learner(lambda params, mesh: {}, learn)

@@ -1,0 +1,45 @@
+"""Which groups are replaced, which problems a step takes."""
+import numpy as np
+import pytest
+
+from mathrl.programs.exploration import replacements
+from mathrl.programs.training_problems import TrainingProblems
+from mathrl.text import tokenizer as tokenizers
+
+
+@pytest.mark.parametrize('equal, more_equal, chosen', [
+    ([0, 1, 1], [1, 0, 1], [0, 4, 2]),       # one good one for two bad ones
+    ([1, 0, 1], [0, 0, 0], [3, 1, 4]),
+    ([0, 0], [0, 0], [0, 1]),
+    ([1, 1], [1, 1], [0, 1]),
+])
+def test_all_equal_groups_give_way_to_new_ones_that_differ(equal, more_equal, chosen):
+    assert replacements(np.array(equal, bool), np.array(more_equal, bool)).tolist() == chosen
+
+
+@pytest.fixture
+def problems(tiny):
+    return TrainingProblems(tiny.problems, tokenizers.load(tiny.model), tiny.templates)
+
+
+def test_a_pass_takes_every_problem_once_and_the_next_in_another_order(problems):
+    passes = [np.concatenate([problems.rows(7, step, 4) for step in range(first, first + 4)]) for first in (0, 4)]
+    assert all(sorted(rows) == list(range(16)) for rows in passes)
+    assert passes[0].tolist() != passes[1].tolist()
+
+
+def test_spare_problems_are_not_the_steps_own_and_differ_by_turn(problems):
+    taken = problems.rows(7, 0, 4)
+    turns = [problems.spare_rows(7, 0, turn, taken, 4) for turn in (1, 2)]
+    assert not set(taken) & (set(turns[0]) | set(turns[1])) and turns[0].tolist() != turns[1].tolist()
+    np.testing.assert_array_equal(turns[0], problems.spare_rows(7, 0, 1, taken, 4))
+
+
+def test_too_few_problems_are_one_sentence(problems):
+    with pytest.raises(ValueError, match='holds 16 problems; a step wants 17'):
+        problems.check(17)
+
+
+def test_padded_prompts_are_those_of_the_rows(problems):
+    prompt_QS, length_Q = problems.padded(np.array([3, 0]))
+    assert prompt_QS[0, :length_Q[0]].tolist() == problems.prompts[3] and prompt_QS.shape == (2, problems.width)

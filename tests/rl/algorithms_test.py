@@ -1,0 +1,126 @@
+"""policy_step as every method configures it: the gradient of its objective over whole rows, however the batch is split."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mathrl.rl import advantages, coefficients, normalisation
+from mathrl.rl.kl import Penalty
+from mathrl.rl.parts import join_groups, split_groups
+from mathrl.rl.step import policy_step
+from mathrl.rl.types import Sample
+
+# Bounds that cut and pulls that show at ratios of some 0.7 to 1.4.
+METHODS = {
+    'grpo': dict(coefficient=coefficients.grpo(0.3, 0.2), normalisation=normalisation.sequence_mean),
+    'grpo_process': dict(coefficient=coefficients.grpo(0.3, 0.2), normalisation=normalisation.sequence_mean),
+    'dr_grpo': dict(coefficient=coefficients.grpo(0.0, 0.2), normalisation=normalisation.token_sum,
+                    advantages=advantages.centred),
+    'dapo': dict(coefficient=coefficients.grpo(0.0, 0.2, 0.28), normalisation=normalisation.token_mean),
+    'gspo': dict(coefficient=coefficients.grpo(0.0, 0.05, 0.08, 'sequence'), normalisation=normalisation.sequence_mean),
+    'rloo': dict(coefficient=coefficients.grpo(0.0, np.inf), normalisation=normalisation.sequence_sum,
+                 advantages=advantages.leave_one_out, reward_kl=Penalty(0.3)),
+    'online_rft': dict(coefficient=coefficients.likelihood(), normalisation=normalisation.sequence_mean,
+                       advantages=advantages.rewards_themselves),
+    'options': dict(coefficient=coefficients.grpo(0.3, 0.1, 0.15, 'token', 'k2', 1.2),
+                    normalisation=normalisation.token_mean, advantages=advantages.leave_one_out,
+                    reward_kl=Penalty(0.2, 'k3')),
+}
+NO_REFERENCE = 'dr_grpo', 'dapo', 'gspo', 'online_rft'
+SPLITS = [((1, 1, 1), 2, 5), ((1, 1, 1), 4, 5), ((1, 1, 1), 16, 5), ((1, 1, 1), 4, 9), ((8, 1, 1), 1, 5), ((2, 2, 2), 2, 5)]
+
+
+def experience(tiny, name, dtype='float32', width=5):
+    return tiny.experience(dtype, process=name == 'grpo_process', width=width)
+
+
+def update(tiny, name, dtype='float32', sizes=(1, 1, 1), micro_batches=1, width=5, **changes):
+    """(gradient, metrics) of one policy_step."""
+    policy, params, reference = tiny.models(dtype)[:3]
+    reference = {} if name in NO_REFERENCE else reference
+
+    def run(params, reference, experience):
+        state, metrics = policy_step(tiny.state(params), reference or None, experience, model=policy,
+                                     optimizer=tiny.keep_gradient, micro_batches=micro_batches, **METHODS[name] | changes)
+        return state.opt_state, metrics
+    return tiny.on_mesh(sizes, run, params, reference, experience(tiny, name, dtype, width))
+
+
+def objective(tiny, name, params, made):
+    """The weighted sum of what the coefficient writes down, over whole rows; autodiff goes through its minimum and clip."""
+    policy, _, reference = tiny.models('float64')[:3]
+    method, trained_QGT = METHODS[name], made.rollouts.trained_QGT
+    known = lambda x_QGT: jnp.where(trained_QGT == 1, x_QGT, 0.0)
+    ref_logps_QGT = known(tiny.row_logps(policy, reference, made.rollouts))
+    rewards_QGT = made.rewards_QGT
+    if 'reward_kl' in method:
+        rewards_QGT = slow_charge(method['reward_kl'](made.old_logps_QGT, ref_logps_QGT), rewards_QGT, made.step_ends_QGT)
+    estimate = method.get('advantages', advantages.group_advantages)
+    sample = Sample(known(estimate(jnp.asarray(rewards_QGT), jnp.asarray(made.step_ends_QGT))), made.old_logps_QGT,
+                    made.rollouts.sampler_logps_QGT, trained_QGT)
+    terms = method['coefficient'](known(tiny.row_logps(policy, params, made.rollouts)), ref_logps_QGT, sample)
+    return jnp.sum(terms.objective_QGT * method['normalisation'](trained_QGT.astype(np.float64)))
+
+
+def by_room(name) -> bool:
+    """Whether the room for tokens is a part of the objective, so that more padding is another one."""
+    return METHODS[name]['normalisation'] is normalisation.token_sum
+
+
+def slow_charge(costs_QGT, rewards_QGT, ends_QGT):
+    """Every output's last reward less all of its costs: one step."""
+    return rewards_QGT - ends_QGT * jnp.sum(costs_QGT, -1, keepdims=True)
+
+
+@pytest.mark.parametrize('name', ['options', 'gspo', *(pytest.param(name, marks=pytest.mark.slow) for name in METHODS
+                                                       if name not in ('options', 'gspo'))])
+def test_gradient_is_that_of_the_objective_over_whole_rows(tiny, name):
+    """In micro-batches that cut groups, behind padding."""
+    with jax.enable_x64(True):
+        made = experience(tiny, name, 'float64')
+        gradient, metrics = update(tiny, name, 'float64', micro_batches=8, width=5 if by_room(name) else 7)
+        loss = lambda params: -objective(tiny, name, params, made)
+        value, expected = jax.jit(jax.value_and_grad(loss))(tiny.models('float64')[1])
+        np.testing.assert_allclose(metrics['loss'], value, rtol=1e-6)
+        tiny.assert_close(gradient, jax.device_get(expected), 1e-6)
+        assert name in ('online_rft', 'rloo') or metrics['clip_share'] > 0.05
+        assert ('kl' in metrics) == (name not in NO_REFERENCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', METHODS)
+def test_the_loss_does_not_depend_on_how_the_batch_is_split(tiny, name):
+    """Micro-batches, meshes and padding: all gradients and metrics agree to 1e-5."""
+    gradient, metrics = update(tiny, name)
+    for sizes, micro_batches, width in SPLITS:
+        other, other_metrics = update(tiny, name, 'float32', sizes, micro_batches, 5 if by_room(name) else width)
+        tiny.assert_close(other, gradient, 1e-5)
+        assert other_metrics.keys() == metrics.keys()
+        for key, value in metrics.items():
+            np.testing.assert_allclose(other_metrics[key], value, rtol=1e-5, atol=1e-6, err_msg=f'{key} {sizes}')
+
+
+def test_metrics_of_the_sampler_and_of_advantages(tiny):
+    made = experience(tiny, 'online_rft')
+    _, metrics = update(tiny, 'online_rft')
+    policy, params = tiny.models('float32')[:2]
+    inside = made.rollouts.trained_QGT == 1
+    logps_QGT = jax.jit(lambda params: tiny.row_logps(policy, params, made.rollouts))(params)
+    gap_QGT = np.abs(made.rollouts.policy_logps_QGT - logps_QGT)
+    np.testing.assert_allclose(metrics['logp_gap'], gap_QGT[inside].mean(), rtol=1e-4)
+    advantages_QGT = np.asarray(advantages.rewards_themselves(made.rewards_QGT, made.step_ends_QGT))
+    np.testing.assert_allclose(metrics['advantage_std'], advantages_QGT[inside].std(), rtol=1e-5)
+    assert metrics['all_equal'] == 0.25
+
+
+def test_what_wants_a_reference_says_so(tiny):
+    with pytest.raises(ValueError, match='kl_coef=0.3 wants the log-probs of a reference'):
+        update(tiny, 'dapo', coefficient=coefficients.grpo(0.3))
+    with pytest.raises(ValueError, match='KL in the reward wants a reference'):
+        update(tiny, 'dapo', reward_kl=Penalty(0.1))
+
+
+@pytest.mark.parametrize('parts', [1, 2, 4, 8, 24])
+def test_groups_are_joined_as_they_were(parts):
+    x_QGT = np.arange(4 * 6 * 2).reshape(4, 6, 2)
+    np.testing.assert_array_equal(join_groups(split_groups(dict(x_QGT=x_QGT), parts)['x_QGT'], 4, 6), x_QGT)
