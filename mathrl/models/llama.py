@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from mathrl.models import attention, fused_attention, row_attention
 from mathrl.models.attention import heads_first
-from mathrl.models.cache import OutputCache, PromptCache, RowCache
+from mathrl.models.cache import OutputCache, Places, PromptCache, RowCache
 from mathrl.sharding import constrain, look_up
 
 
@@ -252,11 +252,11 @@ class Llama:
         return RowCache(*zip(*written))
 
     def row_decoder(self, params, prompts: RowCache, prompt_length_Q, pages: list[RowCache], length_B, prompt_length_B,
-                    places: row_attention.Places) -> Callable:
-        """step(token_B, page, i) -> (h_BD that predicts the next token, the page with this one's keys and values in column i).
+                    places: Places) -> Callable:
+        """step(token_B, page, i) -> (h_BD that predicts the next token, the page with this one's key and value in column i).
 
-        params are decoder_params; prompts hold the questions' keys and values, of which the first prompt_length_Q columns count;
-        pages what rows wrote before, the newest last: of a row that has written length_B tokens the last ones that they fill.
+        params are decoder_params; prompts hold the questions' keys and values, of which the first prompt_length_Q columns
+        count; pages what rows wrote before, the newest last: of a row that has written length_B tokens the last so many columns.
         """
         c = self.config
         prompt_mask_QS = jnp.arange(prompts.columns)[None, :] < prompt_length_Q[:, None]
@@ -265,7 +265,8 @@ class Llama:
 
         def step(token_B, page: RowCache, i):
             masks = old_masks + [jnp.arange(page.columns)[None, :] <= i]
-            write = lambda old, new_BKH: jax.lax.dynamic_update_slice_in_dim(old, new_BKH[:, :, None].astype(old.dtype), i, axis=2)
+            put = jax.lax.dynamic_update_slice_in_dim
+            write = lambda old, new_BKH: put(old, new_BKH[:, :, None].astype(old.dtype), i, axis=2)
 
             def attend(q_BNH, k_BKH, v_BKH, kept):
                 prompt, *old, (keys_BKTH, values_BKTH) = kept

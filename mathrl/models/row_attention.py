@@ -2,45 +2,13 @@
 
 The batch may lie on several devices in P parts, each with questions and rows of its own; a row's indices are local to its part.
 """
-import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 
 from mathrl.models.attention import MASKED, wide
-from mathrl.sharding import constrain
-
-
-@dataclasses.dataclass(frozen=True)
-class Places:
-    """Which rows belong to which questions: a question slot has G places, and a row sits at place slot * G + output.
-
-    place_PB: each row's place; row_PX: the row at each place (any row where there is none). Both None: row i is at place i.
-    """
-    outputs: int
-    place_PB: jax.Array | None = None
-    row_PX: jax.Array | None = None
-
-    def to_questions(self, x_BKTS: jax.Array) -> jax.Array:
-        """What rows have by head, [B, K, T, S], as one matrix a question and head: [Q, K, G * T, S]."""
-        x_XKTS = x_BKTS if self.row_PX is None else take(x_BKTS, self.row_PX, 'BKTS')
-        _, K, T, S = x_BKTS.shape
-        return jnp.swapaxes(x_XKTS.reshape(-1, self.outputs, K, T, S), 1, 2).reshape(-1, K, self.outputs * T, S)
-
-    def to_rows(self, x_QKYS: jax.Array) -> jax.Array:
-        """[Q, K, G * T, S] back as rows [B, K, T, S]."""
-        Q, K, Y, S = x_QKYS.shape
-        x_XKTS = jnp.swapaxes(x_QKYS.reshape(Q, K, self.outputs, -1, S), 1, 2).reshape(Q * self.outputs, K, -1, S)
-        return x_XKTS if self.place_PB is None else take(x_XKTS, self.place_PB, 'BKTS')
-
-
-def take(x_B: jax.Array, index_PB: jax.Array, axes: str) -> jax.Array:
-    """Rows of x by their numbers within each of the P parts that the first axis is made of; axes: x's."""
-    parts_P = x_B.reshape((index_PB.shape[0], -1) + x_B.shape[1:])
-    taken_P = jax.vmap(lambda x, index: x.at[index].get(mode='promise_in_bounds'))(parts_P, index_PB)
-    taken_B = taken_P.reshape((-1,) + x_B.shape[1:])
-    return constrain(taken_B, axes)
+from mathrl.models.cache import Places
 
 
 def attend(q_BNH, own, prompt_k_QKSH, prompt_v_QKSH, prompt_mask_QS, places: Places) -> jax.Array:

@@ -35,7 +35,8 @@ class Explorer:
     parts: int = 1
     gather: bool = True
 
-    def __call__(self, params, reward: Callable, key: jax.Array, step: int) -> tuple[Experience, np.ndarray, dict[str, jax.Array] | None, dict[str, float]]:
+    def __call__(self, params, reward: Callable, key: jax.Array,
+                 step: int) -> tuple[Experience, np.ndarray, dict[str, jax.Array] | None, dict[str, float]]:
         """(experience, which problems, rewards [Q, G] by name, metrics) of a step's groups; depends on its arguments alone.
 
         The rewards by name are None once groups were replaced.
@@ -102,8 +103,9 @@ def _metrics(groups: Experience, by_name: dict[str, jax.Array], stop_ids: tuple[
     """
     rewards_QG = sharding.to_host(groups.rewards_QGT).sum(-1)
     tokens_QGT, length_QG = (sharding.to_host(x) for x in (groups.rollouts.tokens_QGT, groups.rollouts.length_QG))
+    cut_QG = ~np.isin(tokens_QGT[..., -1], stop_ids)      # behind an end stand end tokens
     found = {'reward': rewards_QG.mean(), 'reward_std': rewards_QG.std(1).mean(), 'length': length_QG.mean(),
-             'length_max': length_QG.max(), 'truncated': (~np.isin(tokens_QGT[..., -1], stop_ids)).mean()}   # behind an end stand end tokens
+             'length_max': length_QG.max(), 'truncated': cut_QG.mean()}
     if len(by_name) > 1:
         for name, one_QG in by_name.items():
             one_QG = sharding.to_host(one_QG)

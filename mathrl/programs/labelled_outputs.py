@@ -78,8 +78,9 @@ class LabelledOutputs:
                     step_ends_QGT=ends_QGT)
 
     def _agree(self, where: str, row: dict) -> None:
-        if 'steps' not in row:
-            raise ValueError(f'{where}: there are no steps; a process model wants lines of the program step_labels')
+        for field, missing in (('steps', 'are no steps'), ('rule', 'is no rule of steps')):
+            if field not in row:
+                raise ValueError(f'{where}: there {missing}; a process model wants lines of the program step_labels')
         self.rule = self.rule or row['rule']
         if row['rule'] != self.rule:
             raise ValueError(f"{where}: steps by the rule {row['rule']!r}, and others by {self.rule!r}; one rule was wanted")

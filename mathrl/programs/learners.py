@@ -9,6 +9,7 @@ from mathrl.rl.dpo import dpo_step
 from mathrl.rl.pairs import best_with_worst
 from mathrl.rl.step import policy_step
 from mathrl.rl.types import ActorCritic, Algorithm, Experience, Preferences
+from mathrl.train import flops
 from mathrl.train.state import TrainState
 
 
@@ -54,14 +55,27 @@ def policy_static(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
 
 def actor_critic_static(algorithm: ActorCritic, settings: Settings, critic: ScalarModel) -> dict[str, Any]:
     """What actor_critic_step takes as static."""
-    return _static(settings) | dict(critic=critic, critic_optimizer=algorithm.critic_optimizer, coefficient=algorithm.coefficient,
-                                    normalisation=algorithm.normalisation, reward_kl=algorithm.reward_kl, gamma=algorithm.gamma,
-                                    lam=algorithm.lam, value_clip=algorithm.value_clip, whitened=algorithm.whitened)
+    return _static(settings) | dict(critic=critic, critic_optimizer=algorithm.critic_optimizer,
+                                    coefficient=algorithm.coefficient, normalisation=algorithm.normalisation,
+                                    reward_kl=algorithm.reward_kl, gamma=algorithm.gamma, lam=algorithm.lam,
+                                    value_clip=algorithm.value_clip, whitened=algorithm.whitened)
 
 
 def preferences_static(algorithm: Preferences, settings: Settings) -> dict[str, Any]:
     """What dpo_step takes as static."""
     return _static(settings) | dict(beta=algorithm.beta)
+
+
+def update_flops(algorithm: Algorithm | ActorCritic | Preferences, sizes, reference: bool, questions: int, outputs: int,
+                 prompt: int, length: int) -> float:
+    """Of one update: the policy forward and backward, the reference and a critic where there are any."""
+    if isinstance(algorithm, Preferences):
+        outputs -= outputs % 2      # an odd output is in no pair
+    forward = flops.outputs_forward(sizes, questions, outputs, prompt, length)
+    critic = 0.0
+    if isinstance(algorithm, ActorCritic):      # its values before the update; forward, backward
+        critic = 4 * (forward - questions * outputs * length * flops.unembedding(sizes))
+    return (3 + reference) * forward + critic
 
 
 def _static(settings: Settings) -> dict[str, Any]:
@@ -90,9 +104,11 @@ def _actor_critic(algorithm: ActorCritic, settings: Settings, seed: int) -> Lear
     def learn(state, extra, reference, experience: Experience):
         critic_state, old_values_QGT = extra['critic'], None
         if settings.updates > 1:
-            old_values_QGT = sampled_values(critic_state.params, experience, critic=critic, micro_batches=settings.micro_batches)
+            old_values_QGT = sampled_values(critic_state.params, experience, critic=critic,
+                                            micro_batches=settings.micro_batches)
         for _ in range(settings.updates):
-            state, critic_state, metrics = actor_critic_step(state, critic_state, reference, experience, old_values_QGT, **static)
+            state, critic_state, metrics = actor_critic_step(state, critic_state, reference, experience, old_values_QGT,
+                                                             **static)
         return state, {'critic': critic_state}, metrics
     return Learner(extra, learn)
 

@@ -24,6 +24,8 @@ def run(*, workdir: epath.Path, start: Sequence[tuple], model: str, methods: Map
     {workdir} stands for workdir. paper_order: names of methods, from the worst to the best of the paper's. A method of another
     paper need not be among them.
     """
+    if not seeds or not methods:
+        raise ValueError(f'methods={list(methods)}, seeds={list(seeds)}: one of each at least was wanted')
     if BASELINE in methods:
         raise ValueError(f'{BASELINE!r} is the start itself and no method to train; the methods are: {", ".join(methods)}')
     unknown = [name for name in paper_order if name not in {BASELINE, *methods}]

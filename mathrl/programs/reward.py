@@ -1,4 +1,5 @@
 """Trains a reward model on labelled outputs: a scalar head on the base model (DeepSeekMath section 4.2, Math-Shepherd)."""
+import dataclasses
 from typing import Callable, Sequence
 
 import jax
@@ -66,7 +67,7 @@ def run(*, workdir: epath.Path, model: str, labels: str | Sequence[str], kind: s
     with jax.set_mesh(mesh):
         params = trained_reward.with_fresh_head(scalar, trained_model.open_params(model, base, mesh), mesh, seed)
         state, _ = resume(workdir, trained_model.fresh_state(params, optimizer, mesh))
-        fit('reward', workdir, state, advance, schedule, meta={'config': config, 'model': 'model.json'},
+        fit('reward', workdir, state, advance, schedule, meta={'config': config, 'model': dataclasses.asdict(model_config)},
             shown=('loss', 'accuracy'), measure=measure if heldout_set else None)
 
 

@@ -22,13 +22,16 @@ from mathrl.rl.reward_step import RewardExamples, reward_step
 from mathrl.train.state import TrainState
 
 
+STREAM = 2 ** 31 - 1      # of random numbers; explorations have those numbered by their steps
+
+
 @dataclasses.dataclass(frozen=True)
 class RewardTraining:
     """What happens to the reward model before each iteration but the first.
 
-    questions: on how many the policy writes a group of outputs; updates: how many, each on `batch` groups, replay_share of them from
-    earlier iterations (the paper's 10 %; while there are none, all are new). completions, label: of the steps of a process
-    model, as in step_labels; capacity: groups that are kept, a uniform sample of all.
+    questions: on how many the policy writes a group of outputs; updates: how many, each on `batch` groups, replay_share of
+    them from earlier iterations (the paper's 10 %; before iteration 2 there are none, and all are new). completions, label:
+    of the steps of a process model, as in step_labels; capacity: groups that are kept, a uniform sample of all.
     """
     optimizer: Any
     pool: GradingPool
@@ -42,9 +45,10 @@ class RewardTraining:
     micro_batches: int = 1
 
     def __post_init__(self):
-        if min(self.updates, self.batch, self.questions, self.completions, self.capacity) < 1 or not 0 <= self.replay_share < 1:
-            raise ValueError(f'updates={self.updates}, batch={self.batch}, questions={self.questions}, completions={self.completions}, '
-                             f'capacity={self.capacity} must be 1 or more, and replay_share={self.replay_share} lie in [0, 1)')
+        counts = {name: getattr(self, name) for name in ('updates', 'batch', 'questions', 'completions', 'capacity')}
+        if min(counts.values()) < 1 or not 0 <= self.replay_share < 1:
+            raise ValueError(f'{", ".join(f"{name}={count}" for name, count in counts.items())} must be 1 or more, and '
+                             f'replay_share={self.replay_share} lie in [0, 1)')
         if self.label not in LABELS:
             raise ValueError(f'unknown label {self.label!r}; there are: {", ".join(LABELS)}')
 
@@ -58,32 +62,36 @@ class RewardIterations:
 
     def fresh(self) -> dict[str, Any]:
         """The reward model's train state and an empty history, before the first iteration."""
-        state = trained_model.fresh_state(jax.tree.map(jnp.copy, self.reward.params), self.training.optimizer, self.reward.mesh)
+        params = jax.tree.map(jnp.copy, self.reward.params)
+        state = trained_model.fresh_state(params, self.training.optimizer, self.reward.mesh)
         S, G, T = self.explore.problems.width, self.explore.group_size, self.explore.max_tokens
         integers = lambda *shape: np.zeros((1,) + shape, np.int32)
         example = dict(prompt_QS=integers(S), prompt_length_Q=integers(), tokens_QGT=integers(G, T),
                        labels_QGT=np.zeros((1, G, T), np.float32), step_ends_QGT=integers(G, T))
-        return {'reward_model': state, 'replay': replay.placed(self.reward.mesh, replay.empty(example, self.training.capacity))}
+        history = replay.empty(example, self.training.capacity)
+        return {'reward_model': state, 'replay': replay.placed(self.reward.mesh, history)}
 
     def __call__(self, policy_params, state: TrainState, history: dict, key: jax.Array, iteration: int):
         """(the reward model's state, the history, metrics) before `iteration` (from 1); depends on its arguments alone."""
         training, explore = self.training, self.explore
-        rng = np.random.default_rng((explore.seed, iteration))
-        problems = explore.problems
-        places = sorted(rng.choice(len(problems.problems), min(training.questions, len(problems.problems)), replace=False).tolist())
+        rng = np.random.default_rng((explore.seed, STREAM, iteration))
+        key = jax.random.fold_in(jax.random.fold_in(key, STREAM), iteration)
+        count = len(explore.problems.problems)
+        places = sorted(rng.choice(count, min(training.questions, count), replace=False).tolist())
+        problems = [explore.problems.problems[place] for place in places]
         sampler = Sampler(explore.model, policy_params, explore.tokenizer, explore.mesh, explore.max_tokens, explore.questions)
-        labeller = Labeller(sampler, jax.random.fold_in(key, iteration), explore.sampling, self.reward.steps, explore.group_size,
-                            training.completions)
-        outputs, texts = labeller([problems.prompts[place] for place in places], places)
-        rows = on_first_host(lambda: label_rows(training.pool, [problems.problems[place] for place in places], outputs, texts,
-                                                self.reward.steps, training.label, training.completions))
+        labeller = Labeller(sampler, key, explore.sampling, self.reward.steps, explore.group_size, training.completions)
+        outputs, texts = labeller([explore.problems.prompts[place] for place in places], places)
+        rows = on_first_host(lambda: label_rows(training.pool, problems, outputs, texts, self.reward.steps, training.label,
+                                                training.completions))
         groups = self._groups(places, outputs, rows)
         history = {name: sharding.to_host(x) for name, x in history.items()}
         sums = []
         for _ in range(training.updates):
             batch = replay.mixed(history, groups, training.batch, training.replay_share, rng)
-            state, metrics = reward_step(state, RewardExamples(**sharding.place_named(explore.mesh, batch)), model=self.reward.model,
-                                         optimizer=training.optimizer, micro_batches=training.micro_batches)
+            examples = RewardExamples(**sharding.place_named(explore.mesh, batch))
+            state, metrics = reward_step(state, examples, model=self.reward.model, optimizer=training.optimizer,
+                                         micro_batches=training.micro_batches)
             sums.append({name: float(metrics[name]) for name in ('loss', 'accuracy')})
         history = replay.placed(explore.mesh, replay.add(history, groups, rng))
         return state, history, {f'reward_model_{name}': np.mean([one[name] for one in sums]) for name in sums[0]}

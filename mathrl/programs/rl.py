@@ -1,4 +1,4 @@
-"""Reinforcement learning: outputs are sampled, rewarded and learned from, over iterations (DeepSeekMath section 4, algorithm 1)."""
+"""Reinforcement learning: outputs are sampled, rewarded and learned from, in iterations (DeepSeekMath 4, algorithm 1)."""
 import dataclasses
 import time
 from typing import Callable
@@ -15,7 +15,7 @@ from mathrl.problems import prompts as problem_prompts
 from mathrl.problems.verdict import grade_boxed
 from mathrl.programs import language_model, steps, trained_model, trained_reward
 from mathrl.programs.exploration import Explorer
-from mathrl.programs.learners import Settings, learner
+from mathrl.programs.learners import Settings, learner, update_flops
 from mathrl.programs.reward_iterations import RewardIterations, RewardTraining
 from mathrl.programs.rollout_files import RolloutFiles
 from mathrl.programs.training_problems import TrainingProblems
@@ -23,7 +23,8 @@ from mathrl.rl.reward_model import RewardModel
 from mathrl.rl.rewards import parts
 from mathrl.rl.types import ActorCritic, Algorithm, Preferences
 from mathrl.sampling.filters import Sampling
-from mathrl.train import flops, goodput
+from mathrl.train import goodput
+from mathrl.train.flops import mfu
 from mathrl.train.loop import Schedule, fit, resume
 from mathrl.train.losses import LOGITS_MIB
 
@@ -33,32 +34,35 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         updates: int = 1, iterations: int = 1, reward_training: RewardTraining | None = None, refills: int = 0,
         reference: bool = True, templates: problem_prompts.Templates = problem_prompts.Templates(), seed: int = 0,
         heldout: str = '', heldout_questions: int = 256, heldout_every: int = 20, grade: Callable = grade_boxed,
-        prompt_tokens: int = 0, sampling_parts: int = 1, gather: bool = True, rollouts_every: int = 10, rollout_questions: int = 8,
-        logits_mib: float = LOGITS_MIB, reference_dtype: str = '', architecture: LlamaConfig | None = None, config: str = '',
-        dry_run: bool = False, check: Callable | None = None) -> None:
+        prompt_tokens: int = 0, sampling_parts: int = 1, gather: bool = True, rollouts_every: int = 10,
+        rollout_questions: int = 8, logits_mib: float = LOGITS_MIB, reference_dtype: str = '',
+        architecture: LlamaConfig | None = None, config: str = '', dry_run: bool = False,
+        check: Callable | None = None) -> None:
     """Trains the model in the folder `model` on problems (JSONL), group_size outputs for each of `questions` a step.
 
     updates: how many for each step's outputs (the paper's mu). iterations: into how many equal parts the steps are cut; each
-    begins with the policy as the new reference, and with the reward model trained on where reward_training says how. refills:
-    see Explorer. reference: False where nothing reads one. heldout: problems whose sampled accuracy is logged before every
-    heldout_every-th step, the first among them; grade(output, reference, problem) -> Verdict decides there.
+    begins with the policy as the new reference, and with the reward model trained on where reward_training says how.
+    refills: see Explorer. reference: False where nothing reads one. heldout: problems whose sampled accuracy is logged
+    before every heldout_every-th step, the first among them; grade(output, reference, problem) -> Verdict decides there.
 
-    prompt_tokens: room for a prompt (0: as the longest needs); sampling_parts: in how many turns the questions are sampled, so
-    that the caches of one turn alone exist at a time; gather: for sampling the parameters are cut over tensor alone;
-    reference_dtype: what the reference is kept in ('': as the policy). rollouts_every: how often a step's outputs are written
-    for the report (0: never), of so many questions (0: all). logits_mib, check: as in pretrain; architecture: as in sft.
+    prompt_tokens: room for a prompt (0: as the longest needs); sampling_parts: in how many turns the questions are sampled,
+    so that the caches of one turn alone exist at a time; gather: for sampling the parameters are cut over tensor alone;
+    reference_dtype: what the reference is kept in ('': as the policy). rollouts_every: how often a step's outputs are
+    written for the report (0: never; else the last step's are too), of so many questions (0: all). logits_mib, check: as in
+    pretrain; architecture: as in sft.
     """
     # ---- the model, the reference, the problems
-    _check_sizes(questions, group_size, micro_batches, sampling_parts, sharding.batch_devices(mesh))
-    if schedule.steps % iterations:
+    _check_sizes(algorithm, questions, group_size, micro_batches, sampling_parts, sharding.batch_devices(mesh))
+    if iterations < 1 or schedule.steps % iterations:
         raise ValueError(f'{schedule.steps} steps do not divide into {iterations} iterations')
-    if not reference and (iterations > 1 or algorithm.source == 'reference'):
-        raise ValueError('reference=False, and ' + ('outputs are to come from the reference' if iterations == 1 else
-                                                    'an iteration begins with a new reference'))
+    if not reference and (wanted := _wants_reference(algorithm, iterations)):
+        raise ValueError(f'reference=False, and {wanted}')
+    if reward_training:
+        _check_cut(reward_training.batch, group_size, reward_training.micro_batches, sharding.batch_devices(mesh))
     if check:
         def build(model, mesh, times):
             parts, pieces = sampling_parts * times, micro_batches * times
-            _check_sizes(questions, group_size, pieces, parts, sharding.batch_devices(mesh))
+            _check_sizes(algorithm, questions, group_size, pieces, parts, sharding.batch_devices(mesh))
             return steps.policy(model, mesh, optimizer, algorithm, sampling=sampling,
                                 questions=questions, group_size=group_size, prompt_tokens=prompt_tokens, max_tokens=max_tokens,
                                 micro_batches=pieces, logits_mib=logits_mib, sampling_parts=parts, gather=gather,
@@ -81,9 +85,10 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
 
     explore = Explorer(llama, mesh, tokenizer, train_set, sampling, questions, group_size, max_tokens, seed, refills,
                        sampling_parts, gather)
-    advantages = algorithm.advantages if isinstance(algorithm, Algorithm) else None
-    kept = RolloutFiles(workdir, tokenizer, grade, advantages=advantages, every=rollouts_every, questions=rollout_questions)
-    update_flops = updates * flops.policy_step(llama.config, questions, group_size, train_set.width, max_tokens)   # with padding
+    of_rewards_alone = isinstance(algorithm, Algorithm) and algorithm.reward_kl is None
+    kept = RolloutFiles(workdir, tokenizer, grade, advantages=algorithm.advantages if of_rewards_alone else None,
+                        every=rollouts_every, questions=rollout_questions, last=schedule.steps - 1)
+    flops = updates * update_flops(algorithm, llama.config, reference, questions, group_size, train_set.width, max_tokens)
 
     # ---- one step: sample, reward, update
     def advance(state, step):
@@ -105,14 +110,15 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         written, update_seconds = explored['length'] * questions * group_size, time.perf_counter() - sampled
         metrics |= explored | {'rollout_tokens_per_s': written / (sampled - began),
                                'update_tokens_per_s': updates * written / update_seconds,
-                               **{f'update_{name}': x for name, x in flops.mfu(update_flops, update_seconds).items()}}
+                               **{f'update_{name}': x for name, x in mfu(flops, update_seconds).items()}}
         return state.replace(step=jnp.full_like(state.step, step + 1)), metrics | before, int(written)
 
     def begin_iteration(params, iteration):
         extra['reference'] = as_reference(params)
         if not rounds:
             return {}
-        extra['reward_model'], extra['replay'], metrics = rounds(params, extra['reward_model'], extra['replay'], key, iteration)
+        extra['reward_model'], extra['replay'], metrics = rounds(params, extra['reward_model'], extra['replay'], key,
+                                                                 iteration)
         return metrics
 
     def current_reward():
@@ -135,7 +141,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         params = trained_model.open_params(model, llama, mesh)
         beside = learn.extra(params, mesh)
         reward = trained_reward.opened(algorithm.reward, mesh)
-        rounds = reward_iterations(reward_training, explore, reward)
+        rounds = reward_iterations(reward_training, explore, reward) if reward_training else None
         extra = {'random': {'key': jax.random.key_data(jax.random.key(seed))}, **beside}
         if reference:
             extra['reference'] = as_reference(params)
@@ -147,25 +153,42 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         kept.begin(int(state.step))
         if jax.process_index() == 0:
             print(trained_model.parameter_table(llama, mesh), flush=True)
-        fit('rl', workdir, state, advance, schedule, extra=extra, meta={'config': config, 'model': 'model.json'},
+        fit('rl', workdir, state, advance, schedule, extra=extra,
+            meta={'config': config, 'model': dataclasses.asdict(llama.config)},
             shown=('reward', 'kl', 'length') if reference and not isinstance(algorithm, Preferences) else ('reward', 'length'))
 
 
-def reward_iterations(training: RewardTraining | None, explore: Explorer, reward) -> RewardIterations | None:
-    """What trains the reward's model on between iterations; None where nothing does."""
+def reward_iterations(training: RewardTraining, explore: Explorer, reward) -> RewardIterations:
+    """What trains the reward's one model on between iterations."""
     models = [one for _, one in parts(reward) if isinstance(one, RewardModel)]
-    if training is None:
-        return None
     if len(models) != 1:
         raise ValueError(f'reward_training is given, and the reward has {len(models)} reward models; one was wanted')
+    if models[0].tokenizer.digest != explore.tokenizer.digest:
+        raise ValueError("a reward model is trained on with the policy's tokens, and this one has another tokenizer")
     return RewardIterations(training, explore, models[0])
 
 
-def _check_sizes(questions: int, group_size: int, micro_batches: int, sampling_parts: int, devices: int) -> None:
+def _wants_reference(algorithm: Algorithm | ActorCritic | Preferences, iterations: int) -> str:
+    """Why a run needs one, '' where it does not."""
+    if iterations > 1:
+        return 'an iteration begins with a new reference'
+    if algorithm.source == 'reference':
+        return 'outputs are to come from the reference'
+    return 'DPO compares the policy with one' if isinstance(algorithm, Preferences) else ''
+
+
+def _check_sizes(algorithm: Algorithm | ActorCritic | Preferences, questions: int, group_size: int, micro_batches: int,
+                 sampling_parts: int, devices: int) -> None:
     if questions % sampling_parts:
         raise ValueError(f'{questions} questions do not divide into sampling_parts={sampling_parts}')
     if group_size < 2:
         raise ValueError(f'group_size={group_size}: advantages are relative to a group, which needs at least 2 outputs')
+    _check_cut(questions, group_size, micro_batches, devices)
+    if isinstance(algorithm, Preferences) and questions * (group_size // 2) % micro_batches:
+        raise ValueError(f'{questions} questions x {group_size // 2} pairs do not divide into {micro_batches} micro-batches')
+
+
+def _check_cut(questions: int, group_size: int, micro_batches: int, devices: int) -> None:
     if questions * group_size % (micro_batches * devices):
         raise ValueError(f'{questions} questions x {group_size} outputs do not divide into {micro_batches} micro-batches '
                          f'over {devices} devices')

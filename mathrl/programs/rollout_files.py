@@ -17,7 +17,7 @@ FOLDER = 'rollouts'
 
 @dataclasses.dataclass(frozen=True)
 class RolloutFiles:
-    """Keeps the outputs to the first `questions` questions (0: all) of every `every`-th step (0: none).
+    """Keeps the outputs to the first `questions` questions (0: all) of every `every`-th step (0: none) and of step `last`.
 
     advantages(rewards_QGT, step_ends_QGT) -> [Q, G, T], or None where they are not made from rewards alone;
     grade(output, reference, problem) -> Verdict says which outputs are marked as right.
@@ -28,6 +28,7 @@ class RolloutFiles:
     advantages: Callable | None = None
     every: int = 10
     questions: int = 8
+    last: int | None = None
 
     def begin(self, resume_step: int) -> None:
         """Removes what a killed run wrote of resume_step or a later one: those steps are run again."""
@@ -39,7 +40,7 @@ class RolloutFiles:
     def write(self, step: int, experience: Experience, problems: Sequence[Any],
               by_name: Mapping[str, jax.Array] | None = None) -> None:
         """problems[q]: that of question q; by_name: the rewards [Q, G] of each source. All processes call it."""
-        if not self.every or step % self.every:
+        if not self.every or (step % self.every and step != self.last):
             return
         arrays = {'tokens_QGT': experience.rollouts.tokens_QGT, 'rewards_QGT': experience.rewards_QGT,
                   'step_ends_QGT': experience.step_ends_QGT}

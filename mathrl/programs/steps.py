@@ -1,5 +1,4 @@
 """What the programs compile, with the shapes and layouts of its arguments: what compile_check compiles without running it."""
-from functools import partial
 from typing import Any, Callable, NamedTuple
 
 import jax
@@ -25,8 +24,8 @@ from mathrl.train.step import train_step
 class Step(NamedTuple):
     """function(*arguments, **static) is what a run calls; parts names the arguments' pieces, for the account of memory.
 
-    pieces: the setting that cuts its work, and its value. flops: of the whole step on all devices; cache_bytes: of the key-value
-    caches that it holds, on all devices.
+    pieces: the setting that cuts its work, and its value. flops: of the whole step on all devices; cache_bytes: of the
+    key-value caches that it holds, on all devices.
     """
     name: str
     function: Callable
@@ -60,26 +59,25 @@ def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | P
     reference = _cast(state.params, reference_dtype) if reference else None
     prompt_QS, length_Q = _abstract(mesh, (Q, S), jnp.int32, 'QS'), _abstract(mesh, (Q,), jnp.int32, 'Q')
     settings = learners.Settings(model, optimizer, micro_batches, logits_mib)
-    counted = partial(flops.outputs_forward, sizes, Q, G, S, T)
+    update_flops = learners.update_flops(algorithm, sizes, reference is not None, Q, G, S, T)
     held = {'parameters': state.params, 'optimizer': state.opt_state, 'reference': reference}
     pieces = 'micro_batches', micro_batches
     match algorithm:
         case Algorithm():
             experience = _experience(mesh, Q, G, T, prompt_QS, length_Q)
-            update = Step('policy_step', policy_step, (state, reference, experience), learners.policy_static(algorithm, settings),
-                          held | {'batch': experience}, pieces, (3 + (reference is not None)) * counted())
+            update = Step('policy_step', policy_step, (state, reference, experience),
+                          learners.policy_static(algorithm, settings), held | {'batch': experience}, pieces, update_flops)
         case ActorCritic():
             experience, critic = _experience(mesh, Q, G, T, prompt_QS, length_Q), ScalarModel(sizes)
             critic_state = abstract_state(critic, mesh, algorithm.critic_optimizer)
-            values = 4 * (counted() - Q * G * T * flops.unembedding(sizes))      # before the update, forward and backward
             update = Step('actor_critic_step', actor_critic_step, (state, critic_state, reference, experience),
                           learners.actor_critic_static(algorithm, settings, critic),
-                          held | {'critic': critic_state.params, "critic's optimizer": critic_state.opt_state, 'batch': experience},
-                          pieces, (3 + (reference is not None)) * counted() + values)
+                          held | {'critic': critic_state.params, "critic's optimizer": critic_state.opt_state,
+                                  'batch': experience}, pieces, update_flops)
         case Preferences():
             pairs = _pairs(mesh, Q, G // 2, T, prompt_QS, length_Q)
             update = Step('dpo_step', dpo_step, (state, reference, pairs), learners.preferences_static(algorithm, settings),
-                          held | {'batch': pairs}, pieces, 4 * counted())
+                          held | {'batch': pairs}, pieces, update_flops)
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=sharding.replicated(mesh))
@@ -87,7 +85,8 @@ def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | P
     sample = Step('sample', sample_jit, (state.params, prompt_QS, length_Q, key, length_Q),
                   dict(model=model, outputs=G, max_tokens=T, sampling=sampling, eos_id=0, parts=sampling_parts, gather=gather),
                   {'parameters': state.params, 'batch': (prompt_QS, length_Q)},
-                  ('sampling_parts', sampling_parts), counted(), cache_bytes=per_token * Q // sampling_parts * (S + G * T))
+                  ('sampling_parts', sampling_parts), flops.outputs_forward(sizes, Q, G, S, T),
+                  cache_bytes=per_token * Q // sampling_parts * (S + G * T))
     return [update, sample]
 
 

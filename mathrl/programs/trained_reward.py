@@ -67,7 +67,10 @@ class RewardModelFolder:
     folder: str
     scale: str = 'probability'
     micro_batches: int = 1
-    name = 'reward_model'
+
+    @property
+    def name(self) -> str:
+        return self.folder
 
     def __call__(self, outputs: Outputs) -> Scored:
         raise TypeError(f'the reward model {self.folder!r} has not been opened')

@@ -13,6 +13,9 @@ class TrainingProblems:
         self.problems = read_problems(path)[:limit]
         write = lambda problem, shots: problem_prompts.prompt(problem, templates)
         self.prompts = [prompt.ids for prompt in problem_prompts.encode(self.problems, write, tokenizer)]
+        longest = max(map(len, self.prompts))
+        if room and longest > room:
+            raise ValueError(f'{path}: its longest prompt has {longest} tokens, and prompt_tokens={room}')
         self.width = room or prompt_width(self.prompts)
         self._path, self._pad_id = path, tokenizer.pad_id
 

@@ -36,7 +36,8 @@ def outcome(evaluation: Evaluation, samples: int, curves: Mapping[str, Curve]) -
     """The scores of an evaluation at k = 1, 2, 4, .. up to its samples of a problem."""
     outputs = [row['outputs'] for row in evaluation.samples]
     if not outputs or not outputs[0]:
-        raise ValueError(f'evaluation {evaluation.name!r} holds no sampled outputs; accuracy, maj@k and pass@k are made of them')
+        raise ValueError(f'evaluation {evaluation.name!r} holds no sampled outputs; accuracy, maj@k and pass@k are made of '
+                         'them')
     right_NK = np.array([[bool(output['correct']) for output in each] for each in outputs])
     ks = [2 ** power for power in range(right_NK.shape[1].bit_length()) if 2 ** power <= right_NK.shape[1]]
     votes = [[output.get('vote') or output['extracted'] for output in each] for each in outputs]
@@ -45,22 +46,22 @@ def outcome(evaluation: Evaluation, samples: int, curves: Mapping[str, Curve]) -
     return Outcome(right_NK, ks, maj, passed, samples, curves)
 
 
-def interval(by_seed: Sequence[Outcome], resamples: int = 2000) -> tuple[float, float]:
-    """95% percentile bootstrap of the mean accuracy; seeds and problems are both drawn anew."""
-    accuracy_SN = np.stack([one.right_NK.mean(1) for one in by_seed])
+def interval(by_seed: Sequence[Outcome]) -> tuple[float, float]:
+    """95% interval of the mean accuracy."""
+    return _bootstrap(np.stack([one.right_NK.mean(1) for one in by_seed]))
+
+
+def difference(first: Sequence[Outcome], second: Sequence[Outcome]) -> tuple[float, float, float]:
+    """(mean accuracy of the second less the first's, its 95% interval): the same problems and seeds of both, drawn together."""
+    gap_SN = np.stack([after.right_NK.mean(1) - before.right_NK.mean(1) for before, after in zip(first, second, strict=True)])
+    return float(gap_SN.mean()), *_bootstrap(gap_SN)
+
+
+def _bootstrap(values_SN: np.ndarray, resamples: int = 2000) -> tuple[float, float]:
+    """95% percentile interval of the mean; seeds and problems are both drawn anew."""
     rng = np.random.default_rng(0)
-    seeds, problems = accuracy_SN.shape
-    means = [accuracy_SN[rng.integers(seeds, size=seeds)][:, rng.integers(problems, size=problems)].mean()
+    seeds, problems = values_SN.shape
+    means = [values_SN[rng.integers(seeds, size=seeds)][:, rng.integers(problems, size=problems)].mean()
              for _ in range(resamples)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
-
-
-def difference(first: Sequence[Outcome], second: Sequence[Outcome], resamples: int = 2000) -> tuple[float, float, float]:
-    """(mean accuracy of the second less the first's, its 95% interval): the same problems and seeds of both, drawn together."""
-    gap_SN = np.stack([after.right_NK.mean(1) - before.right_NK.mean(1) for before, after in zip(first, second, strict=True)])
-    rng = np.random.default_rng(0)
-    seeds, problems = gap_SN.shape
-    means = [gap_SN[rng.integers(seeds, size=seeds)][:, rng.integers(problems, size=problems)].mean() for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(gap_SN.mean()), float(low), float(high)

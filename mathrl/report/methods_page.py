@@ -19,11 +19,12 @@ def render(title: str, found: Found, paper_order: Sequence[str], stages: Sequenc
     body = [f'<h1>{escape(title)}</h1>',
             f'<p class="lede">{len(found) - 1} methods from one start, {seeds} seeds each. From best to worst: '
             f'{escape(" > ".join(ranked))}.</p>',
-            f'<p class="facts">Accuracy is the mean over {outputs} samples of each of {problems} held-out problems and over seeds; '
-            'intervals are 95%, from drawing seeds and problems anew.</p>',
+            f'<p class="facts">Accuracy is the mean over {outputs} samples of each of {problems} held-out problems and over '
+            'seeds; intervals are 95%, from drawing seeds and problems anew.</p>',
             _table(found, ranked), _order(found, paper_order), _training(found), _voting(found),
             f'<section><h2>Time</h2>{tables.times_table(stages)}</section>',
-            f'<section><h2>Configuration</h2><details><summary>this study</summary><pre>{escape(config)}</pre></details></section>']
+            '<section><h2>Configuration</h2><details><summary>this study</summary>'
+            f'<pre>{escape(config)}</pre></details></section>']
     return markup.document(title, '\n'.join(body), multi_chart.STYLE)
 
 
@@ -56,9 +57,14 @@ def _order(found: Found, paper_order: Sequence[str]) -> str:
     rows = []
     for worse, better in zip(paper_order, paper_order[1:]):
         gap, low, high = difference(list(found[worse].values()), list(found[better].values()))
-        verdict, colour = ('as in the paper', 'right') if low > 0 else ('the other way round', 'wrong') if high < 0 else ('not told apart', 'plain')
+        verdict, colour = 'not told apart', 'plain'
+        if low > 0:
+            verdict, colour = 'as in the paper', 'right'
+        elif high < 0:
+            verdict, colour = 'the other way round', 'wrong'
         rows.append(f'<tr><th>{escape(better)} &gt; {escape(worse)}</th><td class="number">{tables.points(gap)}</td>'
-                    f'<td class="number">{tables.points(low)} to {tables.points(high)}</td><td class="{colour}">{verdict}</td></tr>')
+                    f'<td class="number">{tables.points(low)} to {tables.points(high)}</td>'
+                    f'<td class="{colour}">{verdict}</td></tr>')
     here = sorted(paper_order, key=lambda name: -_accuracy(found[name]))
     return (f'<section><h2>Beside the paper</h2><p class="note">The paper: {escape(" > ".join(reversed(paper_order)))}. '
             f'Here: {escape(" > ".join(here))}.</p><div class="scroll"><table class="small"><thead><tr><th>the paper says</th>'

@@ -9,7 +9,8 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 300, 44, 12, 10, 24
 COLOURS = 8      # classes c0 .. c7; more curves are dashed
 STYLE = '''
 .legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 13px; margin-top: 6px; }
-.swatch-line { display: inline-block; width: 14px; height: 3px; margin-right: 6px; vertical-align: middle; background: currentColor; }
+.swatch-line { display: inline-block; width: 14px; height: 3px; margin-right: 6px; vertical-align: middle;
+  background: currentColor; }
 .c0 { color: #59616b; } .c1 { color: #a65a0e; } .c2 { color: #0b6a85; } .c3 { color: #1b7443; }
 .c4 { color: #b3322a; } .c5 { color: #6d4aa0; } .c6 { color: #b0357f; } .c7 { color: #7a7a12; }
 @media (prefers-color-scheme: dark) {
@@ -62,4 +63,5 @@ def swatch(number: int) -> str:
 def _x_ticks(low: float, high: float, logarithmic: bool) -> list[tuple[float, str]]:
     if logarithmic:
         return [(power, f'{2 ** power:g}') for power in range(math.ceil(low), math.floor(high) + 1)]
-    return [(tick, f'{tick:g}') for tick in ticks(low, high if high > low else low + 1, 6, integers=True) if low <= tick <= high]
+    found = ticks(low, high if high > low else low + 1, 6, integers=True)
+    return [(tick, f'{tick:g}') for tick in found if low <= tick <= high]

@@ -81,7 +81,7 @@ def value_gradient(critic, params, rollouts, old_values_QGT, returns_QGT, value_
 
 
 def clipped_square(values, old_values, returns, value_clip: float) -> tuple[jax.Array, jax.Array]:
-    """(half the larger of the squared errors of V and of V kept within value_clip of its old self, where it is the latter's)."""
+    """(half the larger of the squared errors of V and of V kept near its old self, where it is the latter's)."""
     near = old_values + jnp.clip(values - old_values, -value_clip, value_clip)
     square, near_square = (values - returns) ** 2, (near - returns) ** 2
     return 0.5 * jnp.maximum(square, near_square), near_square > square

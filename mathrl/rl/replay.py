@@ -1,4 +1,6 @@
 """The history that a reward model is trained on beside new samples (DeepSeekMath algorithm 1: 10 % of it)."""
+import math
+
 import jax
 import numpy as np
 
@@ -31,9 +33,12 @@ def add(history: dict[str, np.ndarray], groups: dict[str, np.ndarray], rng: np.r
 
 def mixed(history: dict[str, np.ndarray], groups: dict[str, np.ndarray], count: int, replay_share: float,
           rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """`count` groups to train on: replay_share of them from the history (none while it is empty), the others new."""
+    """`count` groups to train on: replay_share of them from the history (none while it is empty), the others new.
+
+    A share that is no whole number of groups is rounded up or down at random, so that it is right on the average.
+    """
     size, new = min(int(history['added']), _capacity(history)), len(next(iter(groups.values())))
-    old_count = round(replay_share * count) if size else 0
+    old_count = math.floor(replay_share * count + rng.random()) if size else 0
     old = rng.choice(size, old_count, replace=old_count > size) if old_count else np.zeros(0, int)
     fresh = rng.choice(new, count - old_count, replace=count - old_count > new)
     return {name: np.concatenate([x[fresh], history[name][old]]) for name, x in groups.items()}

@@ -74,7 +74,8 @@ class Weighted:
 
     def __post_init__(self):
         if len(self.rewards) != len(self.weights) or not self.rewards:
-            raise ValueError(f'{len(self.rewards)} rewards came with {len(self.weights)} weights; wanted one for each, and one at least')
+            raise ValueError(f'{len(self.rewards)} rewards came with {len(self.weights)} weights; wanted one for each, and one '
+                             'at least')
         names = [reward.name for reward in self.rewards]
         if len(set(names)) < len(names):
             raise ValueError(f'rewards of one name cannot be told apart in the logs: {", ".join(names)}')

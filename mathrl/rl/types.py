@@ -31,10 +31,10 @@ SOURCES = 'policy', 'reference'
 class Algorithm:
     """The paper's unified view: where the data comes from, what rewards it, and the coefficient on grad log pi.
 
-    source: who writes the outputs, the 'policy' being trained, or the 'reference', which is the model that it started from
-    (offline methods: RFT). reward(outputs) -> Scored, see rl/rewards.py. coefficient(logps_QGT, ref_logps_QGT, sample) -> Terms,
-    see rl/coefficients.py. normalisation(trained_QGT) -> the tokens' weights; advantages(rewards_QGT, step_ends_QGT): how
-    rewards become what a coefficient reads; reward_kl: KL in the reward, or None.
+    source: who writes the outputs, the 'policy' being trained, or the 'reference', the model that this iteration began with
+    (offline methods: RFT). reward(outputs) -> Scored, see rl/rewards.py. coefficient(logps_QGT, ref_logps_QGT, sample) ->
+    Terms, see rl/coefficients.py. normalisation(trained_QGT) -> the tokens' weights; advantages(rewards_QGT, step_ends_QGT):
+    how rewards become what a coefficient reads; reward_kl: KL in the reward, or None.
     """
     source: str
     reward: Callable

@@ -9,8 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from mathrl.models.cache import RowCache, empty_row_cache
-from mathrl.models.row_attention import Places, take
+from mathrl.models.cache import Places, RowCache, empty_row_cache, take
 from mathrl.sampling.choose import choose, draws
 from mathrl.sampling.filters import Sampling
 from mathrl.sharding import constrain, gather_parameters
@@ -20,8 +19,8 @@ from mathrl.sharding import constrain, gather_parameters
 class Plan:
     """What the rows of a block are. Numbers of places are local to each of the P parts of the batch.
 
-    place_PB, row_PX: as in Places. token_B: the token before the next; length_B: the tokens written so far; limit_B: at how many a
-    row ends whatever it writes. A row that is done from the start writes nothing.
+    place_PB, row_PX: as in Places. token_B: the token before the next; length_B: the tokens written so far; limit_B: at how
+    many a row ends whatever it writes. A row that is done from the start writes nothing.
     """
     place_PB: jax.Array | None
     row_PX: jax.Array | None

@@ -1,4 +1,4 @@
-"""The next token of every output, drawn by inverting the distribution function in two steps: a chunk of tokens, then one of it.
+"""The next token of every output, by inverting the distribution function in two steps: a chunk of tokens, then one of it.
 
 An output's draw at its t-th token needs two random numbers, whatever the vocabulary's size, and one pass over the logits.
 """
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 from mathrl.sampling.filters import Sampling, filtered_logits
 
-CHUNK = 128     # tokens in a chunk, as wide as a TPU's vector; two steps also keep the rounding of long sums out of small ones
+CHUNK = 128     # as wide as a TPU's vector; sums of few numbers also round less
 BITS = 24       # of a random number: as many as float32 holds exactly
 
 
 def draws(keys: jax.Array, t: jax.Array) -> jax.Array:
-    """The random numbers in (0, 1] of the outputs' t-th tokens, from the outputs' own keys [...]: [..., 2], t alike or a scalar."""
+    """The random numbers in (0, 1] of the outputs' t-th tokens, from their own keys [...]: [..., 2]; t [...] or a scalar."""
     def draw(key, t):
         return jax.random.bits(jax.random.fold_in(key, t), (2,)) >> (32 - BITS)
     for _ in range(keys.ndim):
@@ -63,6 +63,7 @@ def _invert(weights, mass, quantiles) -> jax.Array:
 
 def _first(weights, quantile):
     """The first entry at which the running sum reaches that share of the whole; never one of weight 0."""
-    reached = jnp.where(weights > 0, jnp.cumsum(weights, axis=-1), 0)     # a parallel sum may grow by rounding where a weight is 0
+    # a parallel sum may grow by rounding where a weight is 0
+    reached = jnp.where(weights > 0, jnp.cumsum(weights, axis=-1), 0)
     wanted = quantile * reached.max(-1, keepdims=True)
     return jnp.argmax((reached >= wanted) & (weights > 0), axis=-1).astype(jnp.int32)

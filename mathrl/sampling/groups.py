@@ -1,7 +1,7 @@
 """Groups of outputs for questions, decoded in blocks: what has ended makes room for the next questions, or the batch shrinks.
 
-An output's tokens depend on (key, question, output) and its prompt alone: not on rows, blocks, the order in which questions come
-in, or the mesh. (Their log-probs agree to rounding: a matrix product of other sizes adds in another order.)
+An output's tokens depend on (key, question, output) and its prompt alone: not on rows, blocks, the order in which questions
+come in, or the mesh. (Their log-probs agree to rounding: a matrix product of other sizes adds in another order.)
 """
 import dataclasses
 import functools
@@ -21,9 +21,9 @@ from mathrl.sampling.rollout import Rollouts
 class Decoding:
     """How outputs are decoded; none of it changes what they are.
 
-    rows: outputs in flight at once (0: all); block: tokens between two looks at which have ended (0: half of max_tokens, 256 at
-    most); smallest: the fewest rows of a device that a batch shrinks to; gather: parameters are gathered over fsdp once, and a
-    device then holds them cut over tensor alone.
+    rows: outputs in flight at once (0: all); block: tokens between two looks at which have ended (0: half of max_tokens, 256
+    at most); smallest: the fewest rows of a device that a batch shrinks to; gather: parameters are gathered over fsdp once,
+    and a device then holds them cut over tensor alone.
     """
     rows: int = 0
     block: int = 0
@@ -38,15 +38,15 @@ class Decoding:
         return min(self.block or min(-(-max_tokens // 2), 256), max_tokens)
 
 
-def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key: jax.Array, question_Q: np.ndarray, *, model,
-                  mesh, outputs: int, max_tokens: int, sampling: Sampling, eos_id: int | tuple[int, ...],
+def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key: jax.Array, question_Q: np.ndarray, *,
+                  model, mesh, outputs: int, max_tokens: int, sampling: Sampling, eos_id: int | tuple[int, ...],
                   decoding: Decoding = Decoding(), limit_QG: np.ndarray | None = None,
                   finished: Callable[[int, np.ndarray, np.ndarray], None] | None = None) -> Rollouts:
-    """`outputs` outputs of each prompt (host arrays), laid out over the mesh; question_Q numbers the questions for their random keys.
+    """`outputs` outputs of each prompt (host arrays), laid out over the mesh; question_Q: their numbers in random keys.
 
     limit_QG: the most tokens of each output, where they differ (at least 1, at most max_tokens).
-    finished(question's place in the arrays, tokens_GT, length_G) is called for each question when all of its outputs have ended,
-    while the devices write on; what it returns is not read.
+    finished(question's place in the arrays, tokens_GT, length_G) is called for each question when all of its outputs have
+    ended, while the devices write on; what it returns is not read.
     """
     parts, (Q, ends) = sharding.batch_devices(mesh), (len(prompt_QS), end_ids(eos_id))
     block, batch = decoding.block_of(max_tokens), slots.new_batch(Q, outputs, parts, decoding.rows, decoding.smallest)
@@ -57,7 +57,8 @@ def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, ke
                          f'got {" x ".join(map(str, limit_QG.shape))} in {limit_QG.min()} .. {limit_QG.max()}')
     place, pages, done = functools.partial(sharding.place, mesh), [], []
     taken = batch.admit()
-    params, prompts = blocks.begin(params, place(prompt_QS[batch.slot_questions()], 'QS'), model=model, gather=decoding.gather)
+    first_QS = place(prompt_QS[batch.slot_questions()], 'QS')
+    params, prompts = blocks.begin(params, first_QS, model=model, gather=decoding.gather)
     while batch.alive():
         if fresh := slots.fresh(batch, taken) if pages else None:
             fresh_F, slot_PF = fresh
@@ -92,7 +93,8 @@ class _Results:
 
     def rollouts(self, mesh, prompt_QS, prompt_length_Q) -> Rollouts:
         tokens = np.arange(self.tokens_QGT.shape[2])
-        arrays = dict(prompt_QS=prompt_QS, prompt_length_Q=prompt_length_Q, tokens_QGT=self.tokens_QGT, length_QG=self.length_QG,
+        arrays = dict(prompt_QS=prompt_QS, prompt_length_Q=prompt_length_Q, tokens_QGT=self.tokens_QGT,
+                      length_QG=self.length_QG,
                       trained_QGT=(tokens < self.length_QG[..., None]).astype(np.int32),
                       sampler_logps_QGT=self.sampler_logps_QGT, policy_logps_QGT=self.policy_logps_QGT)
         return Rollouts(**sharding.place_named(mesh, arrays))
@@ -108,8 +110,9 @@ def _plan(batch: slots.Batch, tables: dict, place: Callable, results: _Results, 
     whole = tables['place'] is None
     return blocks.Plan(
         place_PB=None if whole else place(tables['place'], 'BT'), row_PX=None if whole else place(tables['row_PX'], 'BT'),
-        token_B=flat(token_PB), length_B=flat(length_PB), limit_B=flat(limit_QG[question_PB, output_PB]), done_B=flat(tables['done']),
-        question_B=flat(question_Q[question_PB]), output_B=flat(output_PB), prompt_length_B=flat(prompt_length_Q[question_PB]),
+        token_B=flat(token_PB), length_B=flat(length_PB), limit_B=flat(limit_QG[question_PB, output_PB]),
+        done_B=flat(tables['done']), question_B=flat(question_Q[question_PB]), output_B=flat(output_PB),
+        prompt_length_B=flat(prompt_length_Q[question_PB]),
         prompt_length_Q=place(prompt_length_Q[batch.slot_questions()].astype(np.int32), 'Q'))
 
 

@@ -1,7 +1,7 @@
 """Which output sits in which row: the host's part of decoding, plain NumPy between launches (sampling/blocks.py).
 
-The batch lies on P parts (devices of the batch axes). A part has question slots and rows of its own: a question, or some of its
-outputs where there are fewer questions than parts, takes a free slot, and each of its outputs a row. As outputs end, their
+The batch lies on P parts (devices of the batch axes). A part has question slots and rows of its own: a question, or some of
+its outputs where there are fewer questions than parts, takes a free slot, and each of its outputs a row. As outputs end, their
 rows are given up: the next questions take them, and where none are left the batch shrinks.
 """
 import dataclasses
@@ -18,7 +18,7 @@ class Unit:
 
 @dataclasses.dataclass
 class Row:
-    """An output that is being written: in which slot its question's prompt lies, and its number in the batch (None: not yet)."""
+    """An output that is being written: the slot of its question's prompt, and its number in the batch (None: not yet)."""
     unit: Unit
     slot: int
     output: int          # within the unit
@@ -32,7 +32,7 @@ class Row:
 
 
 def units(questions: int, outputs: int, parts: int) -> tuple[list[Unit], int]:
-    """(the units in order, outputs of each): questions are cut into groups of outputs until there is a unit for every part."""
+    """(the units in order, outputs of each): questions are cut by outputs until there is a unit for every part."""
     pieces = next((n for n in range(1, outputs + 1) if outputs % n == 0 and n * questions >= parts), outputs)
     size = outputs // pieces
     return [Unit(question, first) for question in range(questions) for first in range(0, outputs, size)], size
@@ -118,7 +118,7 @@ class Batch:
     def lay_out(self) -> dict[str, np.ndarray | None]:
         """The rows of the next block as arrays [P, rows], and row_PX [P, slots * size]; what no row holds is 0, and done.
 
-        source: where each row was in the last block, None where all stay; place and row_PX are None where row i is at place i.
+        source: where each row was in the last block, None where all stay; place and row_PX: None if row i is at place i.
         """
         before, needed = self.rows, max(len(part.rows) for part in self.parts)
         self.rows = min(self.capacity, max(self.smallest, bucket(needed)))
@@ -141,7 +141,7 @@ class Batch:
 
 
 def new_batch(questions: int, outputs: int, parts: int, rows: int = 0, smallest: int = 8) -> Batch:
-    """rows: over all parts at once (0: all outputs). Where questions must wait, a part has twice the slots that full groups need."""
+    """rows: over all parts at once (0: all). Where questions must wait, a part has twice the slots that full groups need."""
     waiting, size = units(questions, outputs, parts)
     slots = -(-len(waiting) // parts)
     capacity = slots * size

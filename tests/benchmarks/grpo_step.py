@@ -4,9 +4,9 @@
   python tests/benchmarks/grpo_step.py --peers --tunix_python=PYTHON --trl_python=PYTHON [--rounds 3]
 
 Shapes are those of the peers' programs (bench_tunix_grpo.py, bench_trl_grpo.py in --peers_dir): every output runs to its
-full length, the reward is the share of odd tokens. --lengths=heavy ends ours at lengths from a log-normal distribution (median 16,
-sigma 1, cut at the full length); the peers decode and pad to the longest output, so their figures at equal lengths stand for that
-case too. --peers runs the three in turn, --rounds times, each time in a process
+full length, the reward is the share of odd tokens. --lengths=heavy ends ours at lengths from a log-normal distribution
+(median 16, sigma 1, cut at the full length); the peers decode and pad to the longest output, so their figures at equal
+lengths stand for that case too. --peers runs the three in turn, --rounds times, each time in a process
 of its own; ratio_to_fastest is the median of our steps over the faster peer's. reference_s times the reference's forward
 pass on its own: within a step it is part of policy_step, and so of update_s.
 """

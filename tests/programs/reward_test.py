@@ -12,7 +12,7 @@ from mathrl.metrics import read_metrics
 from mathrl.programs import reward, trained_model, trained_reward
 from mathrl.programs.labelled_outputs import LabelledOutputs, read
 from mathrl.records import read_jsonl, write_jsonl
-from mathrl.rl.rewards import Outputs
+from mathrl.rl.rewards import Outputs, Weighted
 from mathrl.sampling.rollout import Rollouts, pad_prompts
 from mathrl.text import tokenizer as tokenizers
 from mathrl.train import optim
@@ -122,6 +122,11 @@ def test_a_reward_models_folder_is_no_language_models_and_the_other_way_round(ti
             trained_reward.open_config(folder)
 
 
+def test_two_reward_models_are_weighed_together_by_their_folders():
+    both = [trained_reward.RewardModelFolder(folder) for folder in ('runs/outcome', 'runs/process')]
+    assert [one.name for one in Weighted(both, [1.0, 0.5]).rewards] == ['runs/outcome', 'runs/process']
+
+
 def test_outcomes_of_an_evaluation_by_pairs(tiny, tmp_path):
     graded = lambda text, correct: {'text': text, 'correct': correct, 'truncated': False}
     rows = [{'problem': row['problem'], 'outputs': [graded('\\boxed{1}', True), graded('\\boxed{2}', False)]}
@@ -176,6 +181,7 @@ def test_batches_are_whole_passes_and_depend_on_seed_and_step_alone(tiny, tmp_pa
 
 @pytest.mark.parametrize('change, message', [
     (lambda row: row.pop('steps'), 'rows.jsonl line 2: there are no steps; a process model wants lines of'),
+    (lambda row: row.pop('rule'), 'rows.jsonl line 2: there is no rule of steps; a process model wants lines of'),
     (lambda row: row.update(rule='clauses'), "line 2: steps by the rule 'clauses', and others by 'lines'"),
     (lambda row: row.update(correct='yes'), "line 2: field 'correct' is 'yes'; wanted was"),
 ])

@@ -1,4 +1,5 @@
 """Every algorithm in the rl program: stopped in the middle of an iteration and started again it ends with the same bits."""
+import types
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from mathrl.problems.grading_pool import GradingPool
 from mathrl.programs import rl, trained_model, trained_reward
 from mathrl.programs.reward_iterations import RewardTraining
 from mathrl.rl import advantages, coefficients, kl, normalisation
+from mathrl.rl.reward_model import RewardModel
 from mathrl.rl.rewards import Scored, TextReward, Weighted
 from mathrl.rl.types import ActorCritic, Algorithm, Preferences
 from mathrl.sampling.filters import Sampling
@@ -21,7 +23,11 @@ from mathrl.sampling.rollout import written
 from mathrl.train import optim
 from mathrl.train.loop import Schedule
 
-STEPS, ITERATIONS, STOPPED_AT = 8, 2, 6      # in iteration 2, before its update 3
+STEPS, ITERATIONS, SAVED, STOPPED = 6, 2, 4, 5      # stopped in the third step of iteration 2, and saved before its second
+# The runs of a test, and most tests, share these objects, and so what is compiled for them.
+OPTIMIZER = optim.adamw(optim.constant(1e-2))
+GRPO, SURROGATE = coefficients.grpo(), coefficients.grpo(kl_coef=0.0)
+RFT = dict(coefficient=coefficients.likelihood(), advantages=advantages.rewards_themselves)
 TIMES = {'seconds', 'tokens_per_s', 'rollout_tokens_per_s', 'update_tokens_per_s'}
 
 outcome = TextReward('parity', lambda problem, text, tokens: float(sum(map(ord, text)) % 2))
@@ -59,16 +65,15 @@ class Stopping:
         return self.reward(outputs)
 
 
-rft = dict(coefficient=coefficients.likelihood(), advantages=advantages.rewards_themselves)
 METHODS = {
-    'grpo_outcome': (outcome, lambda reward: Algorithm('policy', reward, coefficients.grpo()), dict(updates=2)),
-    'grpo_process': (EveryThird(), lambda reward: Algorithm('policy', reward, coefficients.grpo()), {}),
-    'online_rft': (outcome, lambda reward: Algorithm('policy', reward, **rft), {}),
-    'rft': (outcome, lambda reward: Algorithm('reference', reward, **rft), {}),
-    'rloo': (outcome, lambda reward: Algorithm('policy', reward, coefficients.grpo(kl_coef=0.0), normalisation.sequence_sum,
+    'grpo_outcome': (outcome, lambda reward: Algorithm('policy', reward, GRPO), dict(updates=2)),
+    'grpo_process': (EveryThird(), lambda reward: Algorithm('policy', reward, GRPO), {}),
+    'online_rft': (outcome, lambda reward: Algorithm('policy', reward, **RFT), {}),
+    'rft': (outcome, lambda reward: Algorithm('reference', reward, **RFT), {}),
+    'rloo': (outcome, lambda reward: Algorithm('policy', reward, SURROGATE, normalisation.sequence_sum,
                                                advantages.leave_one_out, kl.Penalty(0.1)), {}),
-    'ppo': (outcome, lambda reward: ActorCritic('policy', reward, coefficients.grpo(kl_coef=0.0),
-                                                optim.adamw(optim.constant(1e-2)), reward_kl=kl.Penalty(0.1)), dict(updates=2)),
+    'ppo': (outcome, lambda reward: ActorCritic('policy', reward, SURROGATE, OPTIMIZER, reward_kl=kl.Penalty(0.1)),
+            dict(updates=2)),
     'online_dpo': (outcome, lambda reward: Preferences('policy', reward), {}),
 }
 
@@ -76,8 +81,9 @@ METHODS = {
 def settings(tiny, workdir, **changed):
     workdir.mkdir(exist_ok=True)
     defaults = dict(
-        workdir=epath.Path(workdir), problems=tiny.problems, model=tiny.model, mesh=sharding.make_mesh(devices=jax.devices()[:1]),
-        optimizer=optim.adamw(optim.constant(1e-2)), schedule=Schedule(steps=STEPS, save_every=2, log_every=1),
+        workdir=epath.Path(workdir), problems=tiny.problems, model=tiny.model,
+        mesh=sharding.make_mesh(devices=jax.devices()[:1]), optimizer=OPTIMIZER,
+        schedule=Schedule(steps=STEPS, save_every=SAVED, log_every=1),
         iterations=ITERATIONS, sampling=Sampling(), questions=2, group_size=4, max_tokens=6, templates=tiny.templates, seed=1)
     return defaults | changed
 
@@ -86,17 +92,17 @@ def end(workdir):
     """(digests of every leaf at the end, the logged lines without times)."""
     with Checkpoints(epath.Path(workdir) / 'checkpoints') as checkpoints:
         digests = checkpoints.meta(checkpoints.latest())['digests']
-    logged = [{name: value for name, value in line.items() if name not in TIMES and 'goodput' not in name} for line in read_metrics(workdir / 'metrics.jsonl')]
-    return digests, logged
+    timeless = lambda line: {name: value for name, value in line.items() if name not in TIMES and 'goodput' not in name}
+    return digests, [timeless(line) for line in read_metrics(workdir / 'metrics.jsonl')]
 
 
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=pytest.mark.slow if name == 'rloo' else ()) for name in METHODS])
 def test_stopped_in_the_second_iteration_it_ends_with_the_same_bits(tiny, tmp_path, name):
     reward, algorithm, changed = METHODS[name]
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
     rl.run(**settings(tiny, whole, algorithm=algorithm(reward), **changed))
     with pytest.raises(Stopped):
-        rl.run(**settings(tiny, broken, algorithm=algorithm(Stopping(reward, STOPPED_AT + 1)), **changed))
+        rl.run(**settings(tiny, broken, algorithm=algorithm(Stopping(reward, STOPPED)), **changed))
     rl.run(**settings(tiny, broken, algorithm=algorithm(reward), **changed))
     digests, logged = end(whole)
     assert (digests, logged) == end(broken)
@@ -123,30 +129,39 @@ def test_with_a_reward_model_that_is_trained_on_too(tiny, tmp_path, reward_model
     """All three loops: the reference, the reward model and its history go on from the checkpoint as well."""
     folder, whole, broken = trained_reward.RewardModelFolder(reward_model, 'logit'), tmp_path / 'whole', tmp_path / 'broken'
     with GradingPool(workers=1) as pool:
-        changed = dict(iterations=4, reward_training=RewardTraining(
-            optim.adamw(optim.constant(1e-2)), pool, updates=2, batch=4, questions=5, replay_share=0.5, completions=2, capacity=8))
-        both = lambda first: Algorithm('policy', Weighted([first, folder], [1.0, 0.5]), coefficients.grpo())
+        changed = dict(iterations=3, reward_training=RewardTraining(
+            OPTIMIZER, pool, updates=2, batch=4, questions=5, replay_share=0.5, completions=2, capacity=8))
+        both = lambda first: Algorithm('policy', Weighted([first, folder], [1.0, 0.5]), GRPO)
         rl.run(**settings(tiny, whole, algorithm=both(outcome), **changed))
         with pytest.raises(Stopped):
-            rl.run(**settings(tiny, broken, algorithm=both(Stopping(outcome, STOPPED_AT + 1)), **changed))
+            rl.run(**settings(tiny, broken, algorithm=both(Stopping(outcome, STOPPED)), **changed))
         rl.run(**settings(tiny, broken, algorithm=both(outcome), **changed))
     digests, logged = end(whole)
     assert (digests, logged) == end(broken)
     assert {'reward_model', 'replay', 'reference'} <= set(digests)
     refreshed = [line['step'] for line in logged if 'reward_model_loss' in line]
-    assert refreshed == [2, 4, 6]
+    assert refreshed == [2, 4]
     assert set(digests['replay']) == {'prompt_QS', 'prompt_length_Q', 'tokens_QGT', 'labels_QGT', 'step_ends_QGT', 'added'}
-    assert all(np.isfinite(line[f'reward_{name}']) for line in logged for name in ('parity', 'orm', 'prm') if f'reward_{name}' in line)
+    for line in logged:
+        [judged] = {'reward_orm', 'reward_prm'} & set(line)
+        np.testing.assert_allclose(line['reward'], line['reward_parity'] + 0.5 * line[judged], rtol=1e-5, atol=1e-6)
+
+
+def test_a_reward_model_with_another_tokenizer_is_not_trained_on():
+    named = lambda digest: types.SimpleNamespace(digest=digest)
+    model = RewardModel(None, None, named('its own'), None, steps='')
+    with pytest.raises(ValueError, match='and this one has another tokenizer'):
+        rl.reward_iterations(RewardTraining(None, None, 1, 1, 1), types.SimpleNamespace(tokenizer=named("policy's")), model)
 
 
 def test_reward_training_wants_a_reward_model(tiny, tmp_path):
-    training = RewardTraining(optim.adamw(optim.constant(1e-2)), GradingPool(workers=1), updates=1, batch=1, questions=1)
+    training = RewardTraining(OPTIMIZER, GradingPool(workers=1), updates=1, batch=1, questions=1)
     with pytest.raises(ValueError, match='the reward has 0 reward models; one was wanted'):
-        rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('policy', outcome, coefficients.grpo()), reward_training=training))
+        rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('policy', outcome, GRPO), reward_training=training))
 
 
 def test_an_iteration_begins_with_the_policy_as_its_reference(tiny, tmp_path):
-    rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('policy', outcome, coefficients.grpo())))
+    rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('policy', outcome, GRPO)))
     divergences = [line['kl'] for line in read_metrics(tmp_path / 'metrics.jsonl')]
     first = [divergences[0], divergences[STEPS // ITERATIONS]]
     assert max(first) < 1e-6 < min(set(divergences) - set(first))
@@ -154,7 +169,7 @@ def test_an_iteration_begins_with_the_policy_as_its_reference(tiny, tmp_path):
 
 def test_offline_outputs_are_the_references(tiny, tmp_path):
     """With a rate that leaves nothing as it was, the outputs of the start still have its log-probs under the reference."""
-    rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('reference', outcome, **rft), iterations=1))
+    rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('reference', outcome, **RFT), iterations=1))
     gaps = [line['logp_gap'] for line in read_metrics(tmp_path / 'metrics.jsonl')]
     assert gaps[0] < 1e-5 and min(gaps[1:]) > 1e-3      # between who sampled and who is trained
 
@@ -164,8 +179,7 @@ def test_all_equal_groups_are_replaced(tiny, tmp_path):
     equal = {}
     for refills in (0, 3):
         workdir = tmp_path / str(refills)
-        rl.run(**settings(tiny, workdir, algorithm=Algorithm('policy', rare, coefficients.grpo()), refills=refills,
-                          optimizer=optim.adamw(optim.constant(0.0))))
+        rl.run(**settings(tiny, workdir, algorithm=Algorithm('policy', rare, GRPO), refills=refills))
         logged = read_metrics(workdir / 'metrics.jsonl')
         equal[refills] = np.mean([line['all_equal'] for line in logged])
     assert equal[3] < 0.5 * equal[0]
@@ -174,21 +188,33 @@ def test_all_equal_groups_are_replaced(tiny, tmp_path):
 
 
 @pytest.mark.parametrize('changed, message', [
-    (dict(iterations=3), '8 steps do not divide into 3 iterations'),
+    (dict(iterations=4), '6 steps do not divide into 4 iterations'),
     (dict(reference=False), 'an iteration begins with a new reference'),
     (dict(updates=0), 'updates=0'),
 ])
 def test_bad_input_is_one_sentence(tiny, tmp_path, changed, message):
     with pytest.raises(ValueError, match=message):
-        rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('policy', outcome, coefficients.grpo()), **changed))
+        rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('policy', outcome, GRPO), **changed))
     assert not list(tmp_path.iterdir())
 
 
-def test_offline_outputs_want_a_reference(tiny, tmp_path):
-    with pytest.raises(ValueError, match='outputs are to come from the reference'):
-        rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('reference', outcome, **rft), iterations=1, reference=False))
+@pytest.mark.parametrize('algorithm, message', [
+    (Algorithm('reference', outcome, **RFT), 'reference=False, and outputs are to come from the reference'),
+    (Preferences('policy', outcome), 'reference=False, and DPO compares the policy with one'),
+    (Algorithm('policy', outcome, GRPO), 'kl_coef=0.04 wants the log-probs of a reference'),
+], ids=['offline', 'dpo', 'kl'])
+def test_what_wants_a_reference_says_so(tiny, tmp_path, algorithm, message):
+    with pytest.raises(ValueError, match=message):
+        rl.run(**settings(tiny, tmp_path, algorithm=algorithm, iterations=1, reference=False))
 
 
-def test_a_kl_without_a_reference_is_one_sentence(tiny, tmp_path):
-    with pytest.raises(ValueError, match='wants .*a reference'):
-        rl.run(**settings(tiny, tmp_path, algorithm=Algorithm('policy', outcome, coefficients.grpo()), iterations=1, reference=False))
+@pytest.mark.parametrize('changed, message', [
+    (dict(questions=1, micro_batches=4), '1 questions x 2 pairs do not divide into 4 micro-batches'),
+    (dict(reward_training=RewardTraining(OPTIMIZER, None, updates=1, batch=1, questions=1, micro_batches=3)),
+     '1 questions x 4 outputs do not divide into 3 micro-batches over 1 devices'),
+    (dict(prompt_tokens=2), 'problems.jsonl: its longest prompt has .* tokens, and prompt_tokens=2'),
+], ids=['pairs', 'reward_training', 'prompts'])
+def test_what_does_not_divide_or_fit_is_one_sentence(tiny, tmp_path, changed, message):
+    with pytest.raises(ValueError, match=message):
+        rl.run(**settings(tiny, tmp_path, algorithm=Preferences('policy', outcome), **changed))
+    assert not list(tmp_path.iterdir())

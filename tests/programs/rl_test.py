@@ -17,7 +17,7 @@ from mathrl.checkpoint import Checkpoints
 from mathrl.metrics import read_metrics
 from mathrl.models.llama import Llama
 from mathrl.programs import rl, trained_model
-from mathrl.rl import coefficients, normalisation
+from mathrl.rl import coefficients
 from mathrl.rl.rewards import TextReward
 from mathrl.rl.step import policy_step
 from mathrl.rl.types import Algorithm
@@ -107,7 +107,8 @@ def lines(workdir):
 
 
 def without_times(workdir):
-    return [{name: value for name, value in line.items() if name not in TIMES and 'goodput' not in name} for line in lines(workdir)]
+    timeless = lambda line: {name: value for name, value in line.items() if name not in TIMES and 'goodput' not in name}
+    return [timeless(line) for line in lines(workdir)]
 
 
 def saved(workdir):

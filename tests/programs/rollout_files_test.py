@@ -109,14 +109,14 @@ def test_which_steps_and_questions_are_kept(tmp_path, tokenizer):
     two = jnp.concatenate
     both = one.replace(rollouts=one.rollouts.replace(tokens_QGT=two([one.rollouts.tokens_QGT] * 2)),
                        rewards_QGT=two([one.rewards_QGT] * 2), step_ends_QGT=two([one.step_ends_QGT] * 2))
-    keep = keeper(tmp_path, tokenizer, questions=1)
-    for step in range(4):
+    keep = keeper(tmp_path, tokenizer, questions=1, last=5)
+    for step in (0, 1, 2, 3, 5):
         keep.write(step, both, [Problem('1+1?', '2'), Problem('2+2?', '4')],
                    dict.fromkeys(('rule', 'format'), two([one.rewards_QGT.sum(-1)] * 2)))
-    assert sorted(path.name for path in (tmp_path / 'rollouts').iterdir()) == ['000000.jsonl', '000002.jsonl']
+    assert sorted(path.name for path in (tmp_path / 'rollouts').iterdir()) == ['000000.jsonl', '000002.jsonl', '000005.jsonl']
     [line] = lines(tmp_path / 'rollouts' / '000002.jsonl')
     assert line['question'] == '1+1?' and set(line['outputs'][0]['rewards']) == {'rule', 'format'}
     keep.begin(resume_step=2)
     assert [path.name for path in (tmp_path / 'rollouts').iterdir()] == ['000000.jsonl']
-    keeper(tmp_path / 'none', tokenizer, every=0).write(0, both, [])
+    keeper(tmp_path / 'none', tokenizer, every=0, last=0).write(0, both, [])
     assert not (tmp_path / 'none').exists()

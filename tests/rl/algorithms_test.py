@@ -6,7 +6,6 @@ import pytest
 
 from mathrl.rl import advantages, coefficients, normalisation
 from mathrl.rl.kl import Penalty
-from mathrl.rl.parts import join_groups, split_groups
 from mathrl.rl.step import policy_step
 from mathrl.rl.types import Sample
 
@@ -118,9 +117,3 @@ def test_what_wants_a_reference_says_so(tiny):
         update(tiny, 'dapo', coefficient=coefficients.grpo(0.3))
     with pytest.raises(ValueError, match='KL in the reward wants a reference'):
         update(tiny, 'dapo', reward_kl=Penalty(0.1))
-
-
-@pytest.mark.parametrize('parts', [1, 2, 4, 8, 24])
-def test_groups_are_joined_as_they_were(parts):
-    x_QGT = np.arange(4 * 6 * 2).reshape(4, 6, 2)
-    np.testing.assert_array_equal(join_groups(split_groups(dict(x_QGT=x_QGT), parts)['x_QGT'], 4, 6), x_QGT)

@@ -43,6 +43,12 @@ def test_a_batch_holds_its_share_of_the_history(share, old):
     assert batch['length_QG'].shape == (10, 2) and (batch['length_QG'][:, 0] >= 50).sum() == old
 
 
+def test_a_share_of_no_whole_number_of_groups_is_right_on_the_average():
+    rng = np.random.default_rng(0)
+    old = [(replay.mixed(filled(4, 50), groups(1, 2), 4, 0.1, rng)['length_QG'][:, 0] >= 50).sum() for _ in range(2000)]
+    assert set(old) == {0, 1} and abs(np.mean(old) - 0.4) < 0.04      # 4 standard deviations
+
+
 def test_a_batch_is_new_alone_while_there_is_no_history():
     batch = replay.mixed(replay.empty(groups(0), 4), groups(1, 2), 2, 0.5, np.random.default_rng(0))
     assert sorted(batch['length_QG'][:, 0]) == [1, 2]

@@ -47,7 +47,8 @@ PROBLEMS = [Problem('6 * 7?', '42'), Problem('1 / 2?', '\\frac{1}{2}')]
 
 @pytest.mark.parametrize('output, reward', [
     ('so \\boxed{42}.', 1.0), ('\\boxed{41} no, \\boxed{42}', 1.0), ('\\boxed{43}', 0.0),
-    ('\\boxed{42} no, \\boxed{41}', 0.0), ('42', 0.0), ('The answer is 42.', 0.0), ('', 0.0), ('\\boxed{}', 0.0), ('\\boxed{42', 0.0)])
+    ('\\boxed{42} no, \\boxed{41}', 0.0), ('42', 0.0), ('The answer is 42.', 0.0), ('', 0.0), ('\\boxed{}', 0.0),
+    ('\\boxed{42', 0.0)])
 def test_rule_reads_the_last_box_and_nothing_else(output, reward):
     assert rule(grade).of(PROBLEMS[0], output, 9) == reward
 

@@ -1,6 +1,7 @@
 """policy_step against the written objective: whole rows, no shared prompt, no micro-batches, float64, NumPy."""
 import functools
-import math
+import os
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,13 @@ import pytest
 from mathrl import sharding
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.rl import coefficients, normalisation
-from mathrl.rl.parts import split_groups
 from mathrl.rl.step import policy_step
 from mathrl.rl.types import Experience
 from mathrl.sampling.rollout import Rollouts
 from mathrl.train.state import create
+
+sys.path.append(os.path.dirname(__file__))
+import plain_numpy
 
 EOS = 1
 KL_COEF, CLIP = 0.3, 0.2     # a large pull of the reference, so that an error in it shows
@@ -90,17 +93,6 @@ def full_logps(model, params, rollouts):
     return jnp.take_along_axis(chosen_QGTV, rollouts.tokens_QGT[..., None], axis=3)[..., 0]
 
 
-def numpy_advantages(experience):
-    advantages_QGT = np.zeros(experience.rewards_QGT.shape)
-    for q, (rewards_GT, ends_GT) in enumerate(zip(experience.rewards_QGT, experience.step_ends_QGT)):
-        rewards = np.asarray([reward for reward, end in zip(rewards_GT.flat, ends_GT.flat) if end], np.float64)
-        for g, t in np.ndindex(*rewards_GT.shape):
-            if len(set(rewards)) > 1:
-                later = rewards_GT[g, t:][ends_GT[g, t:] == 1]
-                advantages_QGT[q, g, t] = np.sum((later - rewards.mean()) / rewards.std())
-    return advantages_QGT
-
-
 def written_objective(model, params, ref_params, experience, advantages_QGT):
     """DeepSeekMath eq. 3 and 4 over whole rows."""
     logps_QGT = full_logps(model, params, experience.rollouts)
@@ -112,43 +104,13 @@ def written_objective(model, params, ref_params, experience, advantages_QGT):
     return jnp.mean(jnp.sum(token_QGT * mask_QGT, axis=2) / experience.rollouts.length_QG)
 
 
-def numpy_logps(model, params, ids):
-    """log p(ids[t] | ids[:t]) for t >= 1, one row, float64: the architecture once more, as plainly as it goes."""
-    c, params = model.config, jax.tree.map(lambda x: np.asarray(x, np.float64), params)
-    norm = lambda x, scale: x / np.sqrt(np.mean(x * x, -1, keepdims=True) + c.norm_eps) * scale
-    T, half = len(ids), c.head_dim // 2
-
-    def rotate(x_TNH):
-        angle_TH = np.arange(T)[:, None] * c.rope_base ** (-np.arange(half) / half)
-        turned = (x_TNH[..., :half] + 1j * x_TNH[..., half:]) * np.exp(1j * angle_TH)[:, None]
-        return np.concatenate([turned.real, turned.imag], -1)
-    h_TD = params['embed_VD'][ids]
-    for layer in range(c.layers):
-        p = {name: x[layer] for name, x in params['layers'].items()}
-        x_TD = norm(h_TD, p['attention_norm_D'])
-        q, k, v = (np.einsum('td,dnh->tnh', x_TD, p[name]) for name in ('q_DNH', 'k_DKH', 'v_DKH'))
-        q, k = rotate(q), rotate(k)
-        for head in range(c.heads):
-            shared = head // (c.heads // c.kv_heads)
-            scores_TT = q[:, head] @ k[:, shared].T / c.head_dim ** 0.5
-            weights_TT = np.exp(scores_TT - scores_TT.max()) * np.tri(T)
-            mixed_TH = weights_TT / weights_TT.sum(-1, keepdims=True) @ v[:, shared]
-            h_TD = h_TD + mixed_TH @ p['o_NHD'][head]
-        x_TD = norm(h_TD, p['mlp_norm_D'])
-        gate_TF = x_TD @ p['gate_DF']
-        h_TD = h_TD + (gate_TF / (1 + np.exp(-gate_TF)) * (x_TD @ p['up_DF'])) @ p['down_FD']
-    logits_TV = norm(h_TD, params['norm_D']) @ params['unembed_DV']
-    logps_TV = logits_TV - np.log(np.exp(logits_TV).sum(-1, keepdims=True))
-    return logps_TV[np.arange(T - 1), ids[1:]], -np.sum(np.exp(logps_TV) * logps_TV, -1)[:-1]
-
-
 def numpy_tokens(model, params, ref_params, experience):
     """A dict of each trained token's numbers, keyed (q, g, t)."""
-    rollouts, advantages_QGT, tokens = experience.rollouts, numpy_advantages(experience), {}
+    rollouts, advantages_QGT, tokens = experience.rollouts, plain_numpy.advantages(experience), {}
     for q, g in np.ndindex(*rollouts.length_QG.shape):
         start, length = rollouts.prompt_length_Q[q], rollouts.length_QG[q, g]
         ids = np.concatenate([rollouts.prompt_QS[q, :start], rollouts.tokens_QGT[q, g, :length]])
-        (logps, entropies), (ref_logps, _) = (numpy_logps(model, one, ids) for one in (params, ref_params))
+        (logps, entropies), (ref_logps, _) = (plain_numpy.logps(model, one, ids) for one in (params, ref_params))
         for t in range(length):
             logp, advantage = logps[start - 1 + t], advantages_QGT[q, g, t]
             ratio = np.exp(logp - experience.old_logps_QGT[q, g, t])
@@ -227,7 +189,7 @@ def test_gradient_is_that_of_the_written_objective(noise, process):
         experience = make_experience(model, params, noise=noise, process=process)
         gradient, metrics = update(model, params, ref_params, experience)
         assert metrics['clip_share'] > 0.05 if noise else metrics['clip_share'] == 0
-        advantages_QGT = numpy_advantages(experience)
+        advantages_QGT = plain_numpy.advantages(experience)
         loss = lambda params, *rest: -written_objective(model, params, *rest)
         value, expected = jax.jit(jax.value_and_grad(loss))(params, ref_params, experience, advantages_QGT)
         np.testing.assert_allclose(metrics['loss'], value, rtol=1e-6)
@@ -369,32 +331,6 @@ def few_questions():
 def test_micro_batches_give_the_same_update(micro_batches):
     experience, expected = few_questions()
     assert_agrees(update(*policies(), experience, micro_batches=micro_batches), expected)
-
-
-@pytest.mark.parametrize('questions, outputs, parts',
-                         [(4, 6, 1), (4, 6, 2), (4, 6, 4), (4, 6, 8), (4, 6, 24), (3, 4, 2), (3, 4, 6)])
-def test_every_output_is_in_one_part_with_its_own_prompt(questions, outputs, parts):
-    rollouts = jax.tree.map(jnp.asarray, make_rollouts(questions, outputs))
-    number_QGT = jnp.arange(questions * outputs).reshape(questions, outputs, 1)
-    prompt_QS = jnp.arange(questions)[:, None]
-    both = split_groups(dict(rollouts=rollouts.replace(prompt_QS=prompt_QS), number_QGT=number_QGT), parts)
-    cut, cut_number = both['rollouts'], both['number_QGT']
-    assert sorted(np.asarray(cut_number).ravel()) == list(range(questions * outputs))
-    per_part = questions * outputs // parts
-    assert cut_number.shape[0] == parts and cut_number[0].size == per_part
-    for part in range(parts):
-        assert len(cut.prompt_QS[part]) == questions // math.gcd(questions, parts), 'questions are cut first'
-        for q, g in np.ndindex(*cut_number.shape[1:3]):
-            question, output = divmod(int(cut_number[part, q, g, 0]), outputs)
-            assert cut.prompt_QS[part, q, 0] == question
-            assert cut.prompt_length_Q[part, q] == rollouts.prompt_length_Q[question]
-            assert cut.length_QG[part, q, g] == rollouts.length_QG[question, output]
-            np.testing.assert_array_equal(cut.tokens_QGT[part, q, g], rollouts.tokens_QGT[question, output])
-
-
-def test_micro_batches_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match='5 micro-batches do not divide 2 questions x 8 outputs'):
-        update(*policies(), few_questions()[0], micro_batches=5)
 
 
 @pytest.mark.parametrize('sizes', [(1, 1, 1), (2, 2, 2)], ids=str)
