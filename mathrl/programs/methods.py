@@ -56,6 +56,6 @@ def _outcome(workdir: epath.Path, name: str, seed: int) -> method_scores.Outcome
     curves, samples = {}, 0
     if name != BASELINE:
         series = read_metrics(workdir / f'{name}.{seed}' / 'metrics.jsonl')
-        samples = int(sum(line['samples'] for line in series))
+        samples = int(sum(line['samples'] + line.get('reward_model_samples', 0) for line in series))
         curves = {key: ([line['step'] for line in series], [line[key] for line in series]) for key in ('reward', 'length')}
     return method_scores.outcome(sources.read_evaluation(name, workdir / f'{name}.{seed}.evaluate'), samples, curves)

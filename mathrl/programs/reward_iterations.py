@@ -94,7 +94,9 @@ class RewardIterations:
                                          micro_batches=training.micro_batches)
             sums.append({name: float(metrics[name]) for name in ('loss', 'accuracy')})
         history = replay.placed(explore.mesh, replay.add(history, groups, rng))
-        return state, history, {f'reward_model_{name}': np.mean([one[name] for one in sums]) for name in sums[0]}
+        written = len(rows) + sum(len(some) for group in texts for some in group.values())      # outputs and completions
+        return state, history, {'reward_model_samples': written} | {
+            f'reward_model_{name}': np.mean([one[name] for one in sums]) for name in sums[0]}
 
     def _groups(self, places: list[int], outputs: list[list[Beginning]], rows: list[dict]) -> dict[str, np.ndarray]:
         """The outputs as they were sampled, with the labels of rows, a row an output."""

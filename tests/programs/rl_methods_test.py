@@ -111,7 +111,7 @@ def test_stopped_in_the_second_iteration_it_ends_with_the_same_bits(tiny, tmp_pa
     assert [line['step'] for line in logged] == list(range(STEPS))
 
 
-@pytest.fixture(scope='module', params=['outcome', 'process'])
+@pytest.fixture(scope='module', params=[pytest.param('outcome', marks=pytest.mark.slow), 'process'])
 def reward_model(request, tiny, tmp_path_factory):
     """The folder of a reward model with a fresh head."""
     folder = epath.Path(tmp_path_factory.mktemp('reward_model'))

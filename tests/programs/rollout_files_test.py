@@ -56,8 +56,8 @@ def test_outcome_rewards_need_no_spans(tmp_path, tokenizer):
     [line] = lines(tmp_path / 'rollouts' / '000004.jsonl')
     assert (line['step'], line['question'], line['answer']) == (4, '1+1?', '2')
     right, wrong = line['outputs']
-    assert right == {'text': RIGHT, 'reward': 1.0, 'correct': True, 'extracted': '2', 'tokens': len(tokenizer.encode(RIGHT)) + 1,
-                     'truncated': False, 'advantage': pytest.approx(1.0)}
+    assert right == {'text': RIGHT, 'reward': 1.0, 'correct': True, 'extracted': '2', 'truncated': False,
+                     'tokens': len(tokenizer.encode(RIGHT)) + 1, 'advantage': pytest.approx(1.0)}
     assert (wrong['text'], wrong['correct'], wrong['advantage']) == (WRONG, False, pytest.approx(-1.0))
 
 
