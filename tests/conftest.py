@@ -24,6 +24,13 @@ def exact_products():
         yield
 
 
+@pytest.fixture(autouse=True, scope='module')
+def compiled_programs_of_a_module():
+    """Let go behind each file: every compiled program takes several memory maps, of which Linux gives a process 65,530."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope='session')
 def repository() -> pathlib.Path:
     return REPOSITORY

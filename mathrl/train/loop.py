@@ -81,11 +81,11 @@ def fit(name: str, workdir, state: TrainState, advance: Callable, schedule: Sche
             if log or measured:
                 # Over all steps since the last line: a step returns before it is computed.
                 seconds = time.perf_counter() - logged_at
+                values |= mfu(flops * (done - logged), seconds)
                 writer.write(step, {**values, **measured, 'seconds': seconds / (done - logged),
-                                    'tokens_per_s': new_tokens / seconds, **mfu(flops * (done - logged), seconds),
-                                    **goodput.shares()})
+                                    'tokens_per_s': new_tokens / seconds, **goodput.shares()})
                 logged, logged_at, new_tokens = done, time.perf_counter(), 0
-                show = {key: values[key] for key in shown}
+                show = {key: values[key] for key in (*shown, 'mfu', 'update_mfu') if key in values}
             progress.update(done, show, tokens=tokens)
             # While steps are left out it is open whether the state is good: it does not push out an older one.
             if save and (last or told or last_good == done):
