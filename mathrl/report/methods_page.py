@@ -77,8 +77,8 @@ def _training(found: Found) -> str:
     for key, label in (('reward', 'Reward of what is sampled'), ('length', 'Length, tokens')):
         series = {}
         for name, by_seed in found.items():
-            curves = [one.curves[key] for one in by_seed.values() if key in one.curves]
-            if curves:
+            series[name] = [], []      # a method has one colour in all charts, also where it has no curve
+            if curves := [one.curves[key] for one in by_seed.values() if key in one.curves]:
                 values = np.mean([curve[1] for curve in curves], axis=0)
                 series[name] = curves[0][0], smoothed(values, smoothing_window(len(values)))
         charts.append(multi_chart.chart(label, series, x_label='step'))
