@@ -19,7 +19,6 @@ BASE = [
     'grain>=0.2.12',
     'array_record>=0.8',
     'tokenizers>=0.21',
-    'safetensors>=0.5',
     'jinja2>=3.1',
     'pyyaml>=6.0',
     'tensorboardX>=2.6',
@@ -50,7 +49,8 @@ EXTRAS = {
     'mining': MINING,
     'sweep': SWEEP,
     # libtpu holds the TPU compiler, which needs no TPU; it is published for x86 Linux alone.
-    'test': [*MINING, *SWEEP, 'pytest>=8.0', 'jax[tpu]>=0.10; sys_platform == "linux" and platform_machine == "x86_64"'],
+    'test': [*MINING, *SWEEP, 'pytest>=8.0', 'safetensors>=0.5',
+             'jax[tpu]>=0.10; sys_platform == "linux" and platform_machine == "x86_64"'],
 }
 
 setup(

@@ -14,7 +14,8 @@ Curve = tuple[list[float], list[float]]
 class Outcome:
     """One method with one seed. right_NK: whether each output is right, problem by problem; maj and passed: score at each k.
 
-    samples: outputs that training sampled, those that labelled steps between iterations included; curves: name -> (steps, values) of the training.
+    samples: outputs that training sampled, with those that labelled steps between iterations; curves: name -> (steps, values) of
+    the training.
     """
     right_NK: np.ndarray
     ks: list[int]
