@@ -50,7 +50,8 @@ def watched() -> Callable[[int], None]:
         os.dup2(errors_in, 2)
         os.close(errors_out)
         os.close(errors_in)
-        os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')      # of what C++ logs, the last words alone
+        if os.environ.get('TF_CPP_MIN_LOG_LEVEL') != '0':       # jax sets 1, which a program that starts this one hands on
+            os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'            # of what C++ logs, the last words alone
         _die_with(parent)
         return lambda code: _leave(codes_in, code)
     os.close(codes_in)
@@ -98,7 +99,7 @@ def _gone(reason: str) -> str:
 def _forward(errors_out: int, dump: list[bytes]) -> None:
     with os.fdopen(errors_out, 'rb') as errors:
         for line in errors:
-            if dump or _DUMP.match(line):
+            if not line.startswith(b'error: ') and (dump or _DUMP.match(line)):     # main may find the loss in the same moment
                 dump.append(line)
             else:
                 os.write(2, line)

@@ -13,7 +13,7 @@ from mathrl.checkpoint import Checkpoints
 sys.path.append(os.path.dirname(__file__))
 import pod
 
-STEPS = 10
+STEPS = 30      # enough of them that a signal behind step 2 is agreed on before the end
 MODEL = '''
 llama.LlamaConfig.vocab = 280
 llama.LlamaConfig.width = 32
@@ -24,15 +24,15 @@ llama.LlamaConfig.head_dim = 8
 llama.LlamaConfig.mlp_width = 32
 '''
 TEXT = '''
-STEPS = 10
+STEPS = 30
 BATCH = 8
 MICRO_BATCHES = 1
 LEARNING_RATE = 1e-2
 WARMUP_STEPS = 2
 FSDP = 2
-SAVE_EVERY = 4
+SAVE_EVERY = 8
 LOG_EVERY = 1
-HELDOUT_EVERY = 5
+HELDOUT_EVERY = 10
 SEED = 5
 '''
 FILES = {
@@ -47,14 +47,14 @@ from mathrl.programs import rl
 from mathrl.rl import rewards
 include 'gin/runs/rl.gin'
 
-STEPS = 10
+STEPS = 30
 LEARNING_RATE = 1e-2
 GROUP_SIZE = 4
 QUESTIONS = 4
 MAX_TOKENS = 6
 MICRO_BATCHES = 2
-SAVE_EVERY = 4
-HELDOUT_EVERY = 5
+SAVE_EVERY = 8
+HELDOUT_EVERY = 10
 SEED = 5
 FSDP = 2
 
@@ -134,12 +134,12 @@ def test_two_processes_train_as_one_does(program, start, uninterrupted, tmp_path
                                      for program in PROGRAMS])
 def test_sigterm_to_one_of_them_loses_nothing(program, start, uninterrupted, tmp_path):
     stopped = start(program, tmp_path / 'parts')
-    stopped.signal_after(step=4, number=signal.SIGTERM, process=1)
+    stopped.signal_after(step=2, number=signal.SIGTERM, process=1)
     assert stopped.wait() == [exit_codes.RESTART] * 2, stopped.logs()
     for log in stopped.logs():
         assert_nothing_but_sentences(log)
     steps, _ = saved(stopped.workdir)
-    assert 5 <= steps[-1] < STEPS and f'{program}: told to stop; saved behind step {steps[-1]} of 10' in stopped.logs()[0]
+    assert 3 <= steps[-1] < STEPS and f'{program}: told to stop; saved behind step {steps[-1]} of {STEPS}' in stopped.logs()[0]
     assert len(pod.lines(stopped.workdir)) == steps[-1]
     start(program, tmp_path / 'parts').finish()
     whole = uninterrupted(program)
@@ -151,7 +151,7 @@ def test_sigterm_to_one_of_them_loses_nothing(program, start, uninterrupted, tmp
 @pytest.mark.parametrize('program', PROGRAMS)
 def test_one_process_goes_on_where_two_were(program, start, uninterrupted, tmp_path):
     stopped = start(program, tmp_path / 'parts')
-    stopped.signal_after(step=4, number=signal.SIGTERM, process=0)
+    stopped.signal_after(step=2, number=signal.SIGTERM, process=0)
     assert stopped.wait() == [exit_codes.RESTART] * 2, stopped.logs()
     before = pod.hexadecimal(stopped.workdir, NAMES)
     start(program, tmp_path / 'parts', count=1, devices=8).finish()
