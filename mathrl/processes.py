@@ -43,7 +43,7 @@ def watched() -> Callable[[int], None]:
     """Goes on in a child, which gets the function that ends it with an exit code at once; the parent stays here to its end."""
     codes_out, codes_in = os.pipe()
     errors_out, errors_in = os.pipe()
-    parent = os.getpid()
+    die_too = dies_with_parent()
     child = os.fork()
     if child == 0:
         os.close(codes_out)
@@ -52,7 +52,7 @@ def watched() -> Callable[[int], None]:
         os.close(errors_in)
         if os.environ.get('TF_CPP_MIN_LOG_LEVEL') != '0':       # jax sets 1, which a program that starts this one hands on
             os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'            # of what C++ logs, the last words alone
-        _die_with(parent)
+        die_too()
         return lambda code: _leave(codes_in, code)
     os.close(codes_in)
     os.close(errors_in)
@@ -112,9 +112,14 @@ def _pass_on(child: int, number: int) -> None:
         pass
 
 
-def _die_with(parent: int) -> None:
-    """Where the parent is killed the child is too (Linux)."""
-    if sys.platform.startswith('linux'):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+def dies_with_parent() -> Callable[[], None]:
+    """What a child of this process calls first, so that it is killed where this one is (Linux; elsewhere nothing)."""
+    if not sys.platform.startswith('linux'):
+        return lambda: None
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def hook():
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+    return hook

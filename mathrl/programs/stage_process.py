@@ -1,7 +1,6 @@
 """A process whose output goes to a log and to our own stdout, and which never outlives us."""
 
 import contextlib
-import ctypes
 import os
 import pty
 import select
@@ -14,8 +13,9 @@ from typing import IO
 
 from etils import epath
 
+from mathrl.processes import dies_with_parent
+
 STOP_SECONDS = 10  # from SIGTERM to SIGKILL
-PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
 
 
 def run_teed(command: Sequence[str], log: epath.Path, tick: Callable[[], None]) -> int:
@@ -28,7 +28,7 @@ def run_teed(command: Sequence[str], log: epath.Path, tick: Callable[[], None]) 
     reader, writer = _terminal() if sys.stdout.isatty() else os.pipe()
     # A session of its own is a process group of its own, which can be killed as a whole.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=subprocess.STDOUT,
-                               start_new_session=True, preexec_fn=_dies_with_parent())
+                               start_new_session=True, preexec_fn=dies_with_parent())
     os.close(writer)
     try:
         with log.open('ab') as file:
@@ -76,19 +76,6 @@ def _terminal() -> tuple[int, int]:
     attributes[1] &= ~termios.OPOST  # else every \n becomes \r\n
     termios.tcsetattr(writer, termios.TCSANOW, attributes)
     return reader, writer
-
-
-def _dies_with_parent() -> Callable[[], None] | None:
-    if not sys.platform.startswith('linux'):
-        return None
-    libc, parent = ctypes.CDLL(None), os.getpid()
-
-    def set_signal():
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return set_signal
 
 
 def _stop(process: subprocess.Popen) -> None:
