@@ -28,6 +28,7 @@ RULES = {
     'G': (None, ()),
     'T': (None, ()),
     'S': (None, ()),
+    'M': (None, ()),       # micro-batches
 }
 
 

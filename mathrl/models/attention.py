@@ -82,7 +82,8 @@ def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_TS, prompt_k_QKSH, prompt
 
     One softmax over both. The prompt's keys are read once for all outputs: a matrix product with G*T rows, not G of them.
     Heads come before positions, as batched products want them (see heads_first).
-    mask_TS: which own positions s a position t sees; prompt_mask_QS: False on the prompt's padding.
+    mask_TS: which own positions s a position t sees, [T, S], or [Q, G, T, S] where rows differ in it; prompt_mask_QS: False
+    on the prompt's padding.
     """
     Q, G, T, N, H = q_QGTNH.shape
     K, S = prompt_k_QKSH.shape[1:3]
@@ -90,8 +91,8 @@ def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_TS, prompt_k_QKSH, prompt
     q_QKGRTH = jnp.transpose(q_QGTNH.reshape(Q, G, T, K, N // K, H) * H ** -0.5, (0, 3, 1, 4, 2, 5))
     q_QKGXH = q_QKGRTH.reshape(Q, K, G, rows, H)
     own_QKGXS = jnp.einsum('qkgxh,qkgsh->qkgxs', q_QKGXH, k_QKGSH, preferred_element_type=wide(q_QGTNH.dtype))
-    mask_XS = jnp.tile(mask_TS, (N // K, 1))
-    own_QKGXS = jnp.where(mask_XS[None, None, None], own_QKGXS, MASKED)
+    mask_QGXS = jnp.tile(mask_TS.reshape((1,) * (4 - mask_TS.ndim) + mask_TS.shape), (1, 1, N // K, 1))
+    own_QKGXS = jnp.where(mask_QGXS[:, None], own_QKGXS, MASKED)
     prompt_QKXS = jnp.einsum('qkxh,qksh->qkxs', q_QKGXH.reshape(Q, K, G * rows, H), prompt_k_QKSH,
                              preferred_element_type=wide(q_QGTNH.dtype))
     prompt_QKXS = jnp.where(prompt_mask_QS[:, None, None], prompt_QKXS, MASKED)

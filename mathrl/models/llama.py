@@ -180,18 +180,24 @@ class Llama:
         _, (keys, values) = self._run(params, prompt_QS, positions_QS, attend, 'QS')
         return PromptCache(keys, values, length_Q)
 
-    def outputs_hidden(self, params, tokens_QGT, prompts: PromptCache) -> jax.Array:
-        """h_QGTD of G outputs behind each prompt, all at once (training): the prompt is not computed again."""
+    def outputs_hidden(self, params, tokens_QGT, prompts: PromptCache, output_QGT=None, place_QGT=None) -> jax.Array:
+        """h_QGTD of G rows behind each prompt, all at once (training): the prompt is not computed again.
+
+        A row is one output; or several of them, one behind the other: output_QGT then tells them apart, and place_QGT is
+        each token's place in its own.
+        """
         T = tokens_QGT.shape[2]
         mask_TS = jnp.arange(T)[:, None] >= jnp.arange(T)[None, :]
+        if output_QGT is not None:
+            mask_TS = mask_TS[None, None] & (output_QGT[..., :, None] == output_QGT[..., None, :])
         prompt_mask_QS = attention.prompt_mask(prompts)
 
         def attend(q_QGTNH, k_QGTKH, v_QGTKH, prompt_kv):
             own = heads_first(k_QGTKH), heads_first(v_QGTKH)
             prompt = map(heads_first, prompt_kv)
             return attention.attend_with_prompt(q_QGTNH, *own, mask_TS, *prompt, prompt_mask_QS), None
-        positions_QGT = prompts.length_Q[:, None, None] + jnp.arange(T)[None, None, :]
-        positions_QGT = jnp.broadcast_to(positions_QGT, tokens_QGT.shape)
+        place_QGT = jnp.arange(T)[None, None, :] if place_QGT is None else place_QGT
+        positions_QGT = jnp.broadcast_to(prompts.length_Q[:, None, None] + place_QGT, tokens_QGT.shape)
         kept = (prompts.keys_LQSKH, prompts.values_LQSKH)
         return self._run(params, tokens_QGT, positions_QGT, attend, 'QGT', kept)[0]
 

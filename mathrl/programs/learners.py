@@ -2,8 +2,12 @@
 import dataclasses
 from typing import Any, Callable, NamedTuple
 
+import jax
+
+from mathrl import sharding
 from mathrl.models.heads import ScalarModel
 from mathrl.programs import trained_model, trained_reward
+from mathrl.rl import packing
 from mathrl.rl.actor_critic import actor_critic_step, sampled_values
 from mathrl.rl.dpo import dpo_step
 from mathrl.rl.pairs import best_with_worst
@@ -21,6 +25,7 @@ class Settings:
     micro_batches: int
     logits_mib: float
     updates: int = 1
+    packed: bool = True       # without padding, see rl/packing.py
 
     def __post_init__(self):
         if self.updates < 1:
@@ -83,13 +88,25 @@ def _static(settings: Settings) -> dict[str, Any]:
                 logits_mib=settings.logits_mib)
 
 
+def _packing(experience: Experience, settings: Settings) -> tuple[packing.Packing | None, dict[str, float]]:
+    """(how the update is cut, metrics of it); inside jax.set_mesh."""
+    if not settings.packed:
+        return None, {}
+    rollouts, mesh = experience.rollouts, jax.sharding.get_mesh()
+    (Q, G, T), S = rollouts.tokens_QGT.shape, rollouts.prompt_QS.shape[1]
+    choices = packing.layouts(Q, G, S, T, settings.micro_batches, sharding.batch_devices(mesh))
+    arrays, fill = packing.plan(sharding.to_host(rollouts.length_QG), S, T, choices)
+    return packing.place(mesh, arrays), {'update_fill': fill}
+
+
 def _policy(algorithm: Algorithm, settings: Settings) -> Learner:
     static = policy_static(algorithm, settings)
 
     def learn(state, extra, reference, experience: Experience):
+        packed, filled = _packing(experience, settings)
         for _ in range(settings.updates):
-            state, metrics = policy_step(state, reference, experience, **static)
-        return state, extra, metrics
+            state, metrics = policy_step(state, reference, experience, packed, **static)
+        return state, extra, metrics | filled
     return Learner(lambda params, mesh: {}, learn)
 
 
@@ -103,13 +120,14 @@ def _actor_critic(algorithm: ActorCritic, settings: Settings, seed: int) -> Lear
 
     def learn(state, extra, reference, experience: Experience):
         critic_state, old_values_QGT = extra['critic'], None
+        packed, filled = _packing(experience, settings)
         if settings.updates > 1:
-            old_values_QGT = sampled_values(critic_state.params, experience, critic=critic,
+            old_values_QGT = sampled_values(critic_state.params, experience, packed, critic=critic,
                                             micro_batches=settings.micro_batches)
         for _ in range(settings.updates):
             state, critic_state, metrics = actor_critic_step(state, critic_state, reference, experience, old_values_QGT,
-                                                             **static)
-        return state, {'critic': critic_state}, metrics
+                                                             packed, **static)
+        return state, {'critic': critic_state}, metrics | filled
     return Learner(extra, learn)
 
 

@@ -31,7 +31,7 @@ from mathrl.train.losses import LOGITS_MIB
 
 def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algorithm | ActorCritic | Preferences, optimizer,
         schedule: Schedule, sampling: Sampling, questions: int, group_size: int, max_tokens: int, micro_batches: int = 1,
-        updates: int = 1, iterations: int = 1, reward_training: RewardTraining | None = None, refills: int = 0,
+        packed: bool = True, updates: int = 1, iterations: int = 1, reward_training: RewardTraining | None = None, refills: int = 0,
         reference: bool = True, templates: problem_prompts.Templates = problem_prompts.Templates(), seed: int = 0,
         heldout: str = '', heldout_questions: int = 256, heldout_every: int = 20, grade: Callable = grade_boxed,
         prompt_tokens: int = 0, sampling_parts: int = 1, gather: bool = True, rollouts_every: int = 10,
@@ -40,9 +40,9 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         check: Callable | None = None) -> None:
     """Trains the model in the folder `model` on problems (JSONL), group_size outputs for each of `questions` a step.
 
-    updates: how many for each step's outputs (the paper's mu). iterations: into how many equal parts the steps are cut; each
-    begins with the policy as the new reference, and with the reward model trained on where reward_training says how.
-    refills: see Explorer. reference: False where nothing reads one. heldout: problems whose sampled accuracy is logged
+    packed: the update computes no padding, see rl/packing.py (DPO's does). updates: how many for each step's outputs (the
+    paper's mu). iterations: into how many equal parts the steps are cut; each begins with the policy as the new reference,
+    and with the reward model trained on where reward_training says how. refills: see Explorer. reference: False where nothing reads one. heldout: problems whose sampled accuracy is logged
     before every heldout_every-th step, the first among them; grade(output, reference, problem) -> Verdict decides there.
 
     prompt_tokens: room for a prompt (0: as the longest needs); sampling_parts: in how many turns the questions are sampled,
@@ -66,7 +66,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
             return steps.policy(model, mesh, optimizer, algorithm, sampling=sampling,
                                 questions=questions, group_size=group_size, prompt_tokens=prompt_tokens, max_tokens=max_tokens,
                                 micro_batches=pieces, logits_mib=logits_mib, sampling_parts=parts, gather=gather,
-                                reference_dtype=reference_dtype, reference=reference)
+                                reference_dtype=reference_dtype, reference=reference, packed=packed)
         if not prompt_tokens:
             raise ValueError('to compile without problems the room for a prompt must be given: bind rl.run.prompt_tokens')
         return check(build, Llama(language_model.known_architecture(architecture, model)), mesh)
@@ -80,7 +80,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
     train_set = TrainingProblems(problems, tokenizer, templates, prompt_tokens)
     train_set.check(questions)
     heldout_set = TrainingProblems(heldout, tokenizer, templates, prompt_tokens, heldout_questions) if heldout else None
-    learn = learner(algorithm, Settings(llama, optimizer, micro_batches, logits_mib, updates), seed)
+    learn = learner(algorithm, Settings(llama, optimizer, micro_batches, logits_mib, updates, packed), seed)
     trained_model.begin(workdir, llama.config, tokenizer)
 
     explore = Explorer(llama, mesh, tokenizer, train_set, sampling, questions, group_size, max_tokens, seed, refills,
@@ -88,7 +88,6 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
     of_rewards_alone = isinstance(algorithm, Algorithm) and algorithm.reward_kl is None
     kept = RolloutFiles(workdir, tokenizer, grade, advantages=algorithm.advantages if of_rewards_alone else None,
                         every=rollouts_every, questions=rollout_questions, last=schedule.steps - 1)
-    flops = updates * update_flops(algorithm, llama.config, reference, questions, group_size, train_set.width, max_tokens)
 
     # ---- one step: sample, reward, update
     def advance(state, step):
@@ -108,6 +107,8 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         extra.update(trained)
         jax.block_until_ready(metrics)
         written, update_seconds = explored['length'] * questions * group_size, time.perf_counter() - sampled
+        flops = updates * update_flops(algorithm, llama.config, reference, questions, group_size, train_set.width,
+                                       explored['length'])
         metrics |= explored | {'rollout_tokens_per_s': written / (sampled - began),
                                'update_tokens_per_s': updates * written / update_seconds,
                                **{f'update_{name}': x for name, x in mfu(flops, update_seconds).items()}}

@@ -9,6 +9,7 @@ from mathrl import sharding
 from mathrl.models.heads import ScalarModel
 from mathrl.models.llama import Llama
 from mathrl.programs import learners, trained_model
+from mathrl.rl import packing
 from mathrl.rl.actor_critic import actor_critic_step
 from mathrl.rl.dpo import dpo_step
 from mathrl.rl.pairs import Pairs
@@ -52,7 +53,8 @@ def language_model(model: Llama, mesh, optimizer, *, batch: int, row_length: int
 
 def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | Preferences, *,
            sampling: Sampling, questions: int, group_size: int, prompt_tokens: int, max_tokens: int, micro_batches: int,
-           logits_mib: float, sampling_parts: int, gather: bool, reference_dtype: str, reference: bool = True) -> list[Step]:
+           logits_mib: float, sampling_parts: int, gather: bool, reference_dtype: str, reference: bool = True,
+           packed: bool = True) -> list[Step]:
     """The update of reinforcement learning, and its sampling."""
     Q, G, S, T = questions, group_size, prompt_tokens, max_tokens
     state, sizes = abstract_state(model, mesh, optimizer), model.config
@@ -62,15 +64,16 @@ def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | P
     update_flops = learners.update_flops(algorithm, sizes, reference is not None, Q, G, S, T)
     held = {'parameters': state.params, 'optimizer': state.opt_state, 'reference': reference}
     pieces = 'micro_batches', micro_batches
+    cut = _packing(mesh, Q, G, S, T, micro_batches) if packed else None
     match algorithm:
         case Algorithm():
             experience = _experience(mesh, Q, G, T, prompt_QS, length_Q)
-            update = Step('policy_step', policy_step, (state, reference, experience),
+            update = Step('policy_step', policy_step, (state, reference, experience, cut),
                           learners.policy_static(algorithm, settings), held | {'batch': experience}, pieces, update_flops)
         case ActorCritic():
             experience, critic = _experience(mesh, Q, G, T, prompt_QS, length_Q), ScalarModel(sizes)
             critic_state = abstract_state(critic, mesh, algorithm.critic_optimizer)
-            update = Step('actor_critic_step', actor_critic_step, (state, critic_state, reference, experience),
+            update = Step('actor_critic_step', actor_critic_step, (state, critic_state, reference, experience, None, cut),
                           learners.actor_critic_static(algorithm, settings, critic),
                           held | {'critic': critic_state.params, "critic's optimizer": critic_state.opt_state,
                                   'batch': experience}, pieces, update_flops)
@@ -88,6 +91,13 @@ def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | P
                   ('sampling_parts', sampling_parts), flops.outputs_forward(sizes, Q, G, S, T),
                   cache_bytes=per_token * Q // sampling_parts * (S + G * T))
     return [update, sample]
+
+
+def _packing(mesh, Q: int, G: int, S: int, T: int, micro_batches: int) -> packing.Packing:
+    """Of the coarser layout: the finer one's micro-batches are no larger."""
+    shapes = packing.layouts(Q, G, S, T, micro_batches, sharding.batch_devices(mesh))[0].shapes(T)
+    arrays = {name: _abstract(mesh, shape, jnp.int32, name.rsplit('_', 1)[-1]) for name, shape in shapes.items()}
+    return packing.Packing(count=_abstract(mesh, (), jnp.int32, ''), **arrays)
 
 
 def _experience(mesh, Q: int, G: int, T: int, prompt_QS, length_Q) -> Experience:

@@ -45,7 +45,7 @@ def grpo(kl_coef: float = 0.04, clip: float = 0.2, clip_high: float | None = Non
         if kl_coef and ref_logps_QGT is None:
             raise ValueError(f'grpo: kl_coef={kl_coef} wants the log-probs of a reference, and none was given')
         advantages_QGT, log_ratio_QGT = sample.advantages_QGT, logps_QGT - sample.old_logps_QGT
-        ratio_QGT = jnp.exp(log_ratio_QGT if ratio == 'token' else _output_mean(log_ratio_QGT, sample.trained_QGT))
+        ratio_QGT = jnp.exp(log_ratio_QGT if ratio == 'token' else _output_mean(log_ratio_QGT, sample))
         clipped_QGT = jnp.clip(ratio_QGT, 1 - clip, 1 + high)
         objective_QGT = jnp.minimum(ratio_QGT * advantages_QGT, clipped_QGT * advantages_QGT)
         out_QGT = is_clipped(ratio_QGT, advantages_QGT, clip, high)
@@ -76,8 +76,12 @@ def is_clipped(ratio_QGT, advantages_QGT, clip: float, clip_high: float):
     return ((advantages_QGT > 0) & (ratio_QGT > 1 + clip_high)) | ((advantages_QGT < 0) & (ratio_QGT < 1 - clip))
 
 
-def _output_mean(values_QGT, trained_QGT):
-    """The mean over each output's trained tokens, at every one of its positions; 0 where nothing is trained."""
-    count_QG1 = jnp.maximum(jnp.sum(trained_QGT, -1, keepdims=True), 1)
-    mean_QG1 = jnp.sum(values_QGT * trained_QGT, -1, keepdims=True) / count_QG1
-    return jnp.broadcast_to(mean_QG1, values_QGT.shape)
+def _output_mean(values_QGT, sample):
+    """The mean over each output's trained tokens, at every one of its positions."""
+    trained_QGT, output_QGT = sample.trained_QGT, sample.output_QGT
+    if output_QGT is None:
+        total = lambda x_QGT: jnp.broadcast_to(jnp.sum(x_QGT, -1, keepdims=True), x_QGT.shape)
+    else:
+        same_QGTS = output_QGT[..., :, None] == output_QGT[..., None, :]
+        total = lambda x_QGT: jnp.sum(jnp.where(same_QGTS, x_QGT[..., None, :], 0), -1)
+    return total(values_QGT * trained_QGT) / jnp.maximum(total(trained_QGT), 1)

@@ -1,18 +1,48 @@
 """Log-probs of outputs behind their prompts: the prompt is computed once a question and shared by its outputs."""
+import flax.struct
 import jax
 import jax.numpy as jnp
 
 from mathrl.train.losses import LOGITS_MIB, hidden_logps
 
 
+@flax.struct.dataclass
+class Rows:
+    """Rollouts as an update reads them, in a form that may also hold several outputs in a row, one behind the other.
+
+    inputs_QGT: what the model reads, see shifted_inputs; output_QGT: which output a token belongs to, from 1, and 0 where
+    nothing lies; place_QGT: its place in that output. The other fields are those of Rollouts.
+    """
+    prompt_QS: jax.Array
+    prompt_length_Q: jax.Array
+    tokens_QGT: jax.Array
+    trained_QGT: jax.Array
+    policy_logps_QGT: jax.Array
+    inputs_QGT: jax.Array
+    output_QGT: jax.Array
+    place_QGT: jax.Array
+
+
+def in_rows(rollouts) -> Rows:
+    """Rollouts with a row for each output, as they come."""
+    Q, G, T = rollouts.tokens_QGT.shape
+    output_QGT = jnp.broadcast_to(jnp.arange(1, Q * G + 1).reshape(Q, G, 1), (Q, G, T))
+    place_QGT = jnp.broadcast_to(jnp.arange(T)[None, None], (Q, G, T))
+    same = ('prompt_QS', 'prompt_length_Q', 'tokens_QGT', 'trained_QGT', 'policy_logps_QGT')
+    return Rows(inputs_QGT=shifted_inputs(rollouts), output_QGT=output_QGT, place_QGT=place_QGT,
+                **{name: getattr(rollouts, name) for name in same})
+
+
 def output_logps(model, params, rollouts, logits_mib: float = LOGITS_MIB) -> tuple[jax.Array, jax.Array]:
     """(log-probs of the output tokens, entropies there): [Q, G, T] float32 each; gradients flow through the first alone.
 
-    Read of rollouts: prompt_QS, prompt_length_Q, tokens_QGT. A row of an output starts with the prompt's last token, so
-    that position t predicts token t; the prompt's other tokens are computed once, as a cache that gradients flow through.
+    Read of rollouts: prompt_QS, prompt_length_Q, tokens_QGT; or they are Rows. A row of an output starts with the prompt's
+    last token, so that position t predicts token t; the prompt's other tokens are computed once, as a cache that gradients
+    flow through.
     """
+    inputs_QGT, packed = _read(rollouts)
     prompts = model.prefill(params, rollouts.prompt_QS, rollouts.prompt_length_Q - 1)
-    h_QGTD = model.outputs_hidden(params, shifted_inputs(rollouts), prompts)
+    h_QGTD = model.outputs_hidden(params, inputs_QGT, prompts, *packed)
     return hidden_logps(h_QGTD, model.unembed(params), rollouts.tokens_QGT, logits_mib)
 
 
@@ -26,4 +56,12 @@ def shifted_inputs(rollouts) -> jax.Array:
 
 def state_values(critic, params, rollouts) -> jax.Array:
     """V(s_t), the value of the state in which token t is chosen: [Q, G, T] float32; it has read the tokens before t."""
-    return critic.outputs_values(params, shifted_inputs(rollouts), rollouts.prompt_QS, rollouts.prompt_length_Q - 1)
+    inputs_QGT, packed = _read(rollouts)
+    return critic.outputs_values(params, inputs_QGT, rollouts.prompt_QS, rollouts.prompt_length_Q - 1, *packed)
+
+
+def _read(rollouts) -> tuple[jax.Array, tuple]:
+    """(inputs_QGT, what tells the outputs in a row apart)."""
+    if isinstance(rollouts, Rows):
+        return rollouts.inputs_QGT, (rollouts.output_QGT, rollouts.place_QGT)
+    return shifted_inputs(rollouts), ()

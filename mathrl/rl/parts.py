@@ -1,4 +1,5 @@
 """Micro-batches of groups: questions are cut first, then their outputs; and what was cut, put together again."""
+import dataclasses
 import math
 from typing import Callable
 
@@ -6,7 +7,22 @@ import jax
 import jax.numpy as jnp
 
 from mathrl import sharding
-from mathrl.train.step import split
+from mathrl.train.step import split, summed_gradients
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """The plain cut, a row for each output: it has the methods of rl/packing.py's Packing, which leaves the padding out."""
+    micro_batches: int
+
+    def rows(self, rollouts):
+        return rollouts
+
+    def gradients(self, loss: Callable, params, whole):
+        return summed_gradients(loss, params, split_groups(whole, self.micro_batches), self.micro_batches)
+
+    def map(self, function: Callable, whole) -> jax.Array:
+        return map_groups(function, whole, self.micro_batches)
 
 
 def split_groups(tree, parts: int):

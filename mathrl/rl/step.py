@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from mathrl.rl.advantages import all_equal, charge_steps, group_advantages
+from mathrl.rl.packing import Packing
+from mathrl.rl.parts import Groups
 from mathrl.rl.surrogate import laid_out, penalties, policy_gradient
 from mathrl.rl.types import Experience
 from mathrl.train.losses import LOGITS_MIB
@@ -19,10 +21,11 @@ from mathrl.train.step import apply_gradients
 @functools.partial(jax.jit, donate_argnames='state',
                    static_argnames=('model', 'optimizer', 'coefficient', 'normalisation', 'advantages', 'reward_kl',
                                     'micro_batches', 'logits_mib'))
-def policy_step(state: TrainState, ref_params, experience: Experience, *, model, optimizer, coefficient, normalisation,
+def policy_step(state: TrainState, ref_params, experience: Experience, packing: Packing | None = None, *, model, optimizer, coefficient, normalisation,
                 advantages=group_advantages, reward_kl=None, micro_batches: int = 1, logits_mib: float = LOGITS_MIB):
     """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it.
 
+    packing: a cut that leaves the padding out, see rl/packing.py; it takes the place of micro_batches and changes no loss.
     The same experience may serve several updates: its old log-probs stay those of the policy that sampled.
     ref_params: None where nothing wants a reference (kl_coef 0, no reward_kl); its forward pass and the metric 'kl' are left
     out. advantages: one of rl/advantages.py. reward_kl: a kl.Penalty, KL in the reward, each step charged for its tokens;
@@ -30,13 +33,13 @@ def policy_step(state: TrainState, ref_params, experience: Experience, *, model,
     device at once (see train/losses.py).
     """
     experience, ref_logps_QGT = laid_out(experience), None
+    cut = Groups(micro_batches) if packing is None else packing
     rewards_QGT = experience.rewards_QGT
     if reward_kl is not None:
-        costs_QGT, ref_logps_QGT = penalties(reward_kl, model, ref_params, experience, micro_batches, logits_mib)
+        costs_QGT, ref_logps_QGT = penalties(reward_kl, model, ref_params, experience, cut, logits_mib)
         rewards_QGT = charge_steps(costs_QGT, rewards_QGT, experience.step_ends_QGT)
     advantages_QGT = advantages(rewards_QGT, experience.step_ends_QGT)
     grads, metrics = policy_gradient(model, state.params, ref_params, experience, advantages_QGT, coefficient=coefficient,
-                                     normalisation=normalisation, micro_batches=micro_batches, logits_mib=logits_mib,
-                                     ref_logps_QGT=ref_logps_QGT)
+                                     normalisation=normalisation, cut=cut, logits_mib=logits_mib, ref_logps_QGT=ref_logps_QGT)
     metrics['all_equal'] = jnp.mean(all_equal(experience.rewards_QGT, experience.step_ends_QGT))
     return apply_gradients(state, grads, optimizer), metrics

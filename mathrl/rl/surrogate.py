@@ -6,9 +6,7 @@ import optax
 from mathrl import sharding
 from mathrl.rl import kl
 from mathrl.rl.log_probs import output_logps
-from mathrl.rl.parts import map_groups, split_groups
 from mathrl.rl.types import Experience, Sample
-from mathrl.train.step import summed_gradients
 
 
 def laid_out(tree):
@@ -22,34 +20,29 @@ def where_trained(rollouts, values_QGT: jax.Array) -> jax.Array:
     return jnp.where(rollouts.trained_QGT == 1, values_QGT, 0.0)
 
 
-def reference_logps(model, ref_params, rollouts, micro_batches: int, logits_mib: float) -> jax.Array:
-    """Log-probs under the reference of the whole batch, in micro-batches: KL in the reward needs them before advantages."""
-    logps = lambda part: where_trained(part, output_logps(model, ref_params, part, logits_mib)[0])
-    return map_groups(logps, rollouts, micro_batches)
-
-
-def penalties(reward_kl: kl.Penalty, model, ref_params, experience: Experience, micro_batches: int,
-              logits_mib: float) -> tuple[jax.Array, jax.Array]:
+def penalties(reward_kl: kl.Penalty, model, ref_params, experience: Experience, cut, logits_mib: float) -> tuple[jax.Array, jax.Array]:
     """(what KL in the reward takes off each token, by the policy that sampled; the reference's log-probs), [Q, G, T] both."""
     if ref_params is None:
         raise ValueError('KL in the reward wants a reference, and ref_params is None')
-    ref_logps_QGT = reference_logps(model, ref_params, experience.rollouts, micro_batches, logits_mib)
+    logps = lambda part: where_trained(part, output_logps(model, ref_params, part, logits_mib)[0])
+    ref_logps_QGT = cut.map(logps, cut.rows(experience.rollouts))
     old_logps_QGT = where_trained(experience.rollouts, experience.old_logps_QGT)
     return reward_kl(old_logps_QGT, ref_logps_QGT), ref_logps_QGT
 
 
-def policy_gradient(model, params, ref_params, experience: Experience, advantages_QGT, *, coefficient, normalisation,
-                    micro_batches: int, logits_mib: float, ref_logps_QGT=None):
+def policy_gradient(model, params, ref_params, experience: Experience, advantages_QGT, *, coefficient, normalisation, cut,
+                    logits_mib: float, ref_logps_QGT=None):
     """(gradient of -objective, metrics). Weights and shares are those of the whole batch, cut with it.
 
-    ref_logps_QGT: the reference's log-probs where they are known already; without them and ref_params there are none.
+    cut: into micro-batches, parts.Groups or packing.Packing. ref_logps_QGT: the reference's log-probs where they are known already; without them and ref_params there are none.
     """
-    rollouts = experience.rollouts
+    rollouts = cut.rows(experience.rollouts)
     trained_QGT = rollouts.trained_QGT.astype(jnp.float32)
     shares_QGT = trained_QGT / jnp.maximum(trained_QGT.sum(), 1.0)      # metrics are means over trained tokens
     known = lambda x_QGT: where_trained(rollouts, x_QGT)
     sample = Sample(advantages_QGT=known(advantages_QGT), old_logps_QGT=known(experience.old_logps_QGT),
-                    sampler_logps_QGT=known(rollouts.sampler_logps_QGT), trained_QGT=trained_QGT)
+                    sampler_logps_QGT=known(experience.rollouts.sampler_logps_QGT), trained_QGT=trained_QGT,
+                    output_QGT=getattr(rollouts, 'output_QGT', None))
     whole = dict(rollouts=rollouts, sample=sample, weights_QGT=normalisation(trained_QGT), shares_QGT=shares_QGT)
     if ref_logps_QGT is not None:
         whole['ref_logps_QGT'] = ref_logps_QGT
@@ -72,7 +65,7 @@ def policy_gradient(model, params, ref_params, experience: Experience, advantage
         metrics = {name: jnp.sum(values_QGT * part['shares_QGT']) for name, values_QGT in per_token.items()}
         metrics['loss'] = -jnp.sum(terms.objective_QGT * weights_QGT)
         return -jnp.sum(terms.gc_QGT * logps_QGT * weights_QGT), metrics
-    grads, (_, metrics) = summed_gradients(loss, params, split_groups(whole, micro_batches), micro_batches)
+    grads, (_, metrics) = cut.gradients(loss, params, whole)
     mean = jnp.sum(sample.advantages_QGT * shares_QGT)
     metrics['advantage_std'] = jnp.sqrt(jnp.sum((sample.advantages_QGT - mean) ** 2 * shares_QGT))
     metrics['grad_norm'] = optax.tree.norm(grads)

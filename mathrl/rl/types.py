@@ -86,9 +86,10 @@ class Sample:
     """The part of an experience that a coefficient reads, token by token; log-probs are 0 where nothing is trained.
 
     old_logps_QGT: under the policy as it was when the outputs were sampled; sampler_logps_QGT: under the distribution that they
-    were in fact drawn from (see Rollouts).
+    were in fact drawn from (see Rollouts). output_QGT: which output a token belongs to; None where each row is one of them.
     """
     advantages_QGT: jax.Array
     old_logps_QGT: jax.Array
     sampler_logps_QGT: jax.Array
     trained_QGT: jax.Array
+    output_QGT: jax.Array | None = None

@@ -1,5 +1,6 @@
 """One compiled update: micro-batch scan, gradient, clipping, AdamW. The loss never depends on how the batch is cut."""
 import functools
+from typing import Callable
 
 import jax
 import jax.numpy as jnp
@@ -25,17 +26,30 @@ def summed_gradients(loss, params, parts, count: int):
     loss returns (scalar, auxiliary pytree); each part's loss is its share of the whole batch's, so sums are exact.
     Gradients lie as their parameters do, and are summed in float32 at least.
     """
-    def gradient(params, part):
+    gradient, first = _gradient(loss, params), jax.tree.map(lambda x: x[0], parts)
+    if count == 1:
+        return gradient(first)
+    add = lambda total, part: (jax.tree.map(jnp.add, total, gradient(part)), None)
+    return jax.lax.scan(add, _zeros(gradient, first), parts)[0]
+
+
+def counted_gradients(loss, params, part: Callable, count: jax.Array):
+    """summed_gradients over part(0) .. part(count - 1), whose number is known when it runs: the same program for any."""
+    gradient = _gradient(loss, params)
+    add = lambda m, total: jax.tree.map(jnp.add, total, gradient(part(m)))
+    return jax.lax.fori_loop(0, count, add, _zeros(gradient, part(0)))
+
+
+def _gradient(loss, params) -> Callable:
+    def gradient(part):
         values, grads = jax.value_and_grad(loss, has_aux=True)(params, part)
         return sharding.constrain_parameters(grads), values
-    if count == 1:
-        return gradient(params, jax.tree.map(lambda x: x[0], parts))
+    return gradient
 
-    def add(total, part):
-        return jax.tree.map(jnp.add, total, gradient(params, part)), None
-    shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], parts))
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), shapes)
-    return jax.lax.scan(add, zeros, parts)[0]
+
+def _zeros(gradient: Callable, part):
+    """Where the sums begin."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32)), jax.eval_shape(gradient, part))
 
 
 def apply_gradients(state: TrainState, grads, optimizer, **measured) -> TrainState:

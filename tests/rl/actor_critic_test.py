@@ -14,13 +14,14 @@ SETTINGS = dict(coefficient=coefficients.grpo(0.0, CLIP), normalisation=normalis
 SPLITS = [((1, 1, 1), 2, 5), ((1, 1, 1), 4, 5), ((1, 1, 1), 16, 5), ((1, 1, 1), 4, 9), ((8, 1, 1), 1, 5), ((2, 2, 2), 2, 5)]
 
 
-def update(tiny, made, dtype='float32', sizes=(1, 1, 1), old_values_QGT=None, **changes):
+def update(tiny, made, dtype='float32', sizes=(1, 1, 1), old_values_QGT=None, packed=None, **changes):
     """(the policy's gradient, the critic's, metrics)."""
     policy, params, reference, critic, critic_params = tiny.models(dtype)
 
     def run(params, reference, critic_params, made):
+        packing = packed and tiny.packing(made.rollouts, changes.get('micro_batches', 1), packed)
         state, critic_state, metrics = actor_critic_step(
-            tiny.state(params), tiny.state(critic_params), reference, made, old_values_QGT, model=policy, critic=critic,
+            tiny.state(params), tiny.state(critic_params), reference, made, old_values_QGT, packing, model=policy, critic=critic,
             optimizer=tiny.keep_gradient, critic_optimizer=tiny.keep_gradient, **SETTINGS | changes)
         return state.opt_state, critic_state.opt_state, metrics
     return tiny.on_mesh(sizes, run, params, reference, critic_params, made)
@@ -92,6 +93,17 @@ def test_gradients_are_those_of_the_written_losses(tiny, fresh):
         np.testing.assert_allclose(metrics['return'], returns.mean(), rtol=1e-6)
         np.testing.assert_allclose(metrics['explained_variance'],
                                    1 - ((values_QGT[trained_QGT == 1] - returns) ** 2).mean() / returns.var(), rtol=1e-5)
+
+
+@pytest.mark.parametrize('sizes, micro_batches, width, packed', [
+    ((1, 1, 1), 1, 9, 'fine'), pytest.param((2, 2, 2), 2, 7, 'coarse', marks=pytest.mark.slow)])
+def test_without_padding_it_is_the_same_update(tiny, sizes, micro_batches, width, packed):
+    expected = update(tiny, tiny.experience())
+    got = update(tiny, tiny.experience(width=width), sizes=sizes, micro_batches=micro_batches, packed=packed)
+    for tree, wanted in zip(got[:2], expected[:2]):
+        tiny.assert_close(tree, wanted, 1e-5)
+    for key, value in expected[2].items():
+        np.testing.assert_allclose(got[2][key], value, rtol=1e-5, atol=1e-6, err_msg=key)
 
 
 @pytest.mark.slow

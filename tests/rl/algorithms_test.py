@@ -28,18 +28,22 @@ METHODS = {
 NO_REFERENCE = 'dr_grpo', 'dapo', 'gspo', 'online_rft'
 SPLITS = [((1, 1, 1), 2, 5), ((1, 1, 1), 4, 5), ((1, 1, 1), 16, 5), ((1, 1, 1), 4, 9), ((8, 1, 1), 1, 5), ((2, 2, 2), 2, 5)]
 
+PACKED = [((1, 1, 1), 2, 9, 'coarse'), ((1, 1, 1), 1, 5, 'fine'), ((1, 1, 1), 1, 9, 'fine'), ((4, 2, 1), 1, 7, 'coarse'),
+          ((2, 2, 2), 2, 7, 'fine')]      # mesh, micro-batches, width, which layout
+
 
 def experience(tiny, name, dtype='float32', width=5):
     return tiny.experience(dtype, process=name == 'grpo_process', width=width)
 
 
-def update(tiny, name, dtype='float32', sizes=(1, 1, 1), micro_batches=1, width=5, **changes):
-    """(gradient, metrics) of one policy_step."""
+def update(tiny, name, dtype='float32', sizes=(1, 1, 1), micro_batches=1, width=5, packed=None, **changes):
+    """(gradient, metrics) of one policy_step; packed: see tiny.packing."""
     policy, params, reference = tiny.models(dtype)[:3]
     reference = {} if name in NO_REFERENCE else reference
 
     def run(params, reference, experience):
-        state, metrics = policy_step(tiny.state(params), reference or None, experience, model=policy,
+        packing = packed and tiny.packing(experience.rollouts, micro_batches, packed)
+        state, metrics = policy_step(tiny.state(params), reference or None, experience, packing, model=policy,
                                      optimizer=tiny.keep_gradient, micro_batches=micro_batches, **METHODS[name] | changes)
         return state.opt_state, metrics
     return tiny.on_mesh(sizes, run, params, reference, experience(tiny, name, dtype, width))
@@ -84,6 +88,19 @@ def test_gradient_is_that_of_the_objective_over_whole_rows(tiny, name):
         tiny.assert_close(gradient, jax.device_get(expected), 1e-6)
         assert name in ('online_rft', 'rloo') or metrics['clip_share'] > 0.05
         assert ('kl' in metrics) == (name not in NO_REFERENCE)
+
+
+@pytest.mark.parametrize('name', ['options', 'gspo', *(pytest.param(name, marks=pytest.mark.slow) for name in METHODS
+                                                       if name not in ('options', 'gspo'))])
+def test_without_padding_it_is_the_same_update(tiny, name):
+    """Several outputs in a row, units of all sizes, on one device and on several: gradients and metrics agree to 1e-5."""
+    gradient, metrics = update(tiny, name)
+    for sizes, micro_batches, width, packed in PACKED:
+        other, other_metrics = update(tiny, name, 'float32', sizes, micro_batches, 5 if by_room(name) else width, packed)
+        tiny.assert_close(other, gradient, 1e-5)
+        assert other_metrics.keys() == metrics.keys()
+        for key, value in metrics.items():
+            np.testing.assert_allclose(other_metrics[key], value, rtol=1e-5, atol=1e-6, err_msg=f'{key} {sizes}')
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from mathrl import sharding
 from mathrl.models.heads import ScalarModel
 from mathrl.models.llama import Llama, LlamaConfig
+from mathrl.rl.packing import Layout, Packing, layouts, place, plan
 from mathrl.rl.types import Experience
 from mathrl.sampling.rollout import Rollouts
 from mathrl.train.state import create
@@ -132,6 +133,18 @@ def on_mesh(sizes, run, *trees):
         return jax.device_get(run(*map(place, trees)))
 
 
+def packing(rollouts, micro_batches: int, which: str) -> Packing:
+    """Of placed rollouts on the mesh in force: by the 'coarse' layout, or by a 'fine' one of units of one or two rows."""
+    mesh, (Q, G, T), S = jax.sharding.get_mesh(), rollouts.tokens_QGT.shape, rollouts.prompt_QS.shape[1]
+    devices = sharding.batch_devices(mesh)
+    coarse = layouts(Q, G, S, T, micro_batches, devices)[0]
+    rows = 2 if coarse.rows % 2 == 0 else 1
+    units = coarse.units * coarse.rows // rows
+    fine = Layout(coarse.pieces * units // devices, devices, rows)
+    arrays, _ = plan(sharding.to_host(rollouts.length_QG), S, T, (coarse if which == 'coarse' else fine,))
+    return place(mesh, arrays)
+
+
 def assert_close(tree, expected, tolerance):
     """Each leaf's error is at most `tolerance` of the whole tree's size, by Euclidean norms."""
     size = optax.tree.norm(expected)
@@ -144,5 +157,5 @@ def assert_close(tree, expected, tolerance):
 def tiny() -> types.SimpleNamespace:
     return types.SimpleNamespace(
         models=models, experience=experience, row_logps=row_logps, row_values=row_values, on_mesh=on_mesh,
-        assert_close=assert_close, widened=widened, keep_gradient=KEEP_GRADIENT,
+        assert_close=assert_close, widened=widened, packing=packing, keep_gradient=KEEP_GRADIENT,
         state=lambda params: create(params, KEEP_GRADIENT))

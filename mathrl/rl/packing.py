@@ -1,0 +1,162 @@
+"""An update without padding: a question's outputs lie end to end in rows, and as many micro-batches run as have tokens.
+
+A unit is one question's prompt and some rows of T tokens behind it; an output lies whole in one row. All micro-batches have
+the same number of units, so there is one compiled program for whatever lengths come, and a second one for a finer cut: where
+outputs are short, units of fewer rows leave less room empty; where they are long, more of them compute the prompt again.
+"""
+import dataclasses
+import math
+from typing import Callable
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mathrl import sharding
+from mathrl.rl.log_probs import Rows, in_rows
+from mathrl.train.step import counted_gradients, summed_gradients
+
+PIECE_TOKENS = 512      # of a micro-batch on a device: with fewer, adding up gradients would show
+
+
+@flax.struct.dataclass
+class Packing:
+    """Where the tokens of [Q, G, T] lie in micro-batches, each laid out as Q' units of G' rows.
+
+    index_MQGT: the token's place in the flattened [Q, G, T], Q * G * T where nothing lies; question_MQ: whose prompt a unit
+    begins with; count: how many micro-batches hold anything. The others are never computed.
+    """
+    index_MQGT: jax.Array
+    question_MQ: jax.Array
+    count: jax.Array
+
+    def rows(self, rollouts) -> Rows:
+        """Rollouts as `gradients` and `map` can cut them."""
+        return in_rows(rollouts)
+
+    def gradients(self, loss: Callable, params, whole):
+        """As train.step.summed_gradients, over the micro-batches that hold anything."""
+        whole = _everywhere(whole)
+        if len(self.index_MQGT) == 1:
+            return summed_gradients(loss, params, jax.tree.map(lambda x: x[None], self._part(whole, 0)), 1)
+        return counted_gradients(loss, params, lambda m: self._part(whole, m), self.count)
+
+    def map(self, function: Callable, whole) -> jax.Array:
+        """function(micro-batch) -> [Q', G', T], without gradients, put back as one [Q, G, T]; 0 where no token lies."""
+        shape = next(leaf.shape for leaf in jax.tree.leaves(whole) if leaf.ndim == 3)
+        whole = _everywhere(whole)
+
+        def put(m, flat_T):
+            values_QGT = jax.lax.stop_gradient(function(self._part(whole, m)))
+            return flat_T.at[self.index_MQGT[m].reshape(-1)].set(values_QGT.reshape(-1), mode='drop')
+        dtype = jax.eval_shape(lambda: function(self._part(whole, 0))).dtype
+        flat_T = jax.lax.fori_loop(0, self.count, put, jnp.zeros(math.prod(shape), dtype))
+        return sharding.constrain(flat_T.reshape(shape), 'QGT')
+
+    def _part(self, whole, m):
+        """Micro-batch m of a tree: leaves are told by their names' axes; 0 where nothing lies."""
+        index_QGT, question_Q = self.index_MQGT[m], self.question_MQ[m]
+
+        def take(path, x):
+            axes = sharding.path_text(path).rsplit('_', 1)[-1]
+            found = x.at[index_QGT].get(mode='fill', fill_value=0) if axes == 'QGT' else x[question_Q]
+            return sharding.constrain(found, axes)
+        return jax.tree_util.tree_map_with_path(take, whole)
+
+
+def _everywhere(whole):
+    """Every token on every device, [Q, G, T] flattened: they are few bytes, and a unit may lie anywhere."""
+    def spread(path, x):
+        x = x.reshape(-1) if sharding.path_text(path).endswith('_QGT') else x
+        return sharding.constrain(x, 'T' * x.ndim)
+    return jax.tree_util.tree_map_with_path(spread, whole)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """At most `pieces` micro-batches of `units` units on all devices together, each a prompt and `rows` rows."""
+    pieces: int
+    units: int
+    rows: int
+
+    def shapes(self, tokens: int) -> dict[str, tuple[int, ...]]:
+        """Of a Packing's arrays."""
+        units = self.pieces, self.units
+        return {'index_MQGT': (*units, self.rows, tokens), 'question_MQ': units}
+
+    def needed(self, rows_Q: list[int]) -> int:
+        """Micro-batches for questions with so many rows."""
+        return -(-sum(-(-rows // self.rows) for rows in rows_Q) // self.units)
+
+    def computed(self, rows_Q: list[int], prompt: int, tokens: int) -> int:
+        """Positions that an update computes, prompts included."""
+        return self.needed(rows_Q) * self.units * (prompt + self.rows * tokens)
+
+
+def layouts(questions: int, outputs: int, prompt: int, tokens: int, micro_batches: int, devices: int) -> tuple[Layout, ...]:
+    """How such a batch may be cut: as micro_batches say, a prompt once for all rows behind it, and finer.
+
+    With s tokens in a question's outputs and units of r tokens, about s / r + 1/2 units of prompt + r are computed: fewest
+    at r = sqrt(2 s prompt). The finer cut takes the divisor nearest to that for outputs that fill half of their room, and
+    cuts micro-batches on, down to PIECE_TOKENS on a device, so that fewer of them are half empty.
+    """
+    if questions * outputs % (micro_batches * devices):
+        raise ValueError(f'{questions} questions x {outputs} outputs do not divide into {micro_batches} micro-batches over '
+                         f'{devices} devices')
+    share = questions * outputs // (micro_batches * devices)
+    most = math.gcd(share, outputs)
+    wanted = math.sqrt(outputs * prompt / tokens)
+    finer = min((rows for rows in range(1, most + 1) if most % rows == 0), key=lambda rows: abs(math.log(rows / wanted)))
+    units = share // finer
+    cuts = max(n for n in range(1, units + 1) if units % n == 0 and (n == 1 or share * tokens // n >= PIECE_TOKENS))
+    return tuple(dict.fromkeys((Layout(micro_batches, devices * share // most, most),
+                                Layout(micro_batches * cuts, devices * units // cuts, finer))))
+
+
+def plan(length_QG: np.ndarray, prompt: int, tokens: int, choices: tuple[Layout, ...]) -> tuple[dict[str, np.ndarray], float]:
+    """(a Packing's arrays by the layout that computes the least, the share of its rows that holds tokens).
+
+    length_QG: of outputs, on the host; prompt, tokens: the room for a prompt and for an output. All processes plan alike.
+    """
+    Q, G = length_QG.shape
+    packed = [first_fit(lengths, tokens) for lengths in length_QG]
+    rows_Q = [len(rows) for rows in packed]
+    layout = min(choices, key=lambda layout: layout.computed(rows_Q, prompt, tokens))
+    arrays = {name: np.zeros(shape, np.int32) for name, shape in layout.shapes(tokens).items()}
+    index, question = (arrays[name].reshape((-1,) + arrays[name].shape[2:]) for name in ('index_MQGT', 'question_MQ'))
+    index[:] = Q * G * tokens
+    unit = 0
+    for q, rows in enumerate(packed):
+        for first in range(0, len(rows), layout.rows):
+            question[unit] = q
+            for row, outputs in zip(index[unit], rows[first:first + layout.rows]):
+                places = [np.arange(length_QG[q, g]) + (q * G + g) * tokens for g in outputs]
+                row[:sum(map(len, places))] = np.concatenate(places)
+            unit += 1
+    count = layout.needed(rows_Q)
+    fill = length_QG.sum() / (count * layout.units * layout.rows * tokens)
+    return arrays | {'count': np.int32(count)}, float(fill)
+
+
+def first_fit(lengths: np.ndarray, room: int) -> list[list[int]]:
+    """Which outputs share a row of `room` tokens: the longest first, each in the first row that it fits into."""
+    rows, free = [], []
+    for output in np.argsort(-lengths, kind='stable').tolist():
+        length = int(lengths[output])
+        if length > room:
+            raise ValueError(f'an output of {length} tokens does not fit into a row of {room}')
+        row = next((row for row, left in enumerate(free) if left >= length), None)
+        if row is None:
+            rows.append([output])
+            free.append(room - length)
+        else:
+            rows[row].append(output)
+            free[row] -= length
+    return rows
+
+
+def place(mesh, arrays: dict[str, np.ndarray]) -> Packing:
+    """A plan's arrays on the mesh."""
+    return Packing(count=sharding.place(mesh, arrays['count'], ''),
+                   **sharding.place_named(mesh, {name: x for name, x in arrays.items() if name != 'count'}))
