@@ -42,6 +42,7 @@ OTHER_CURVES = {
     'tokens_per_s': Curve('Speed', 'tokens/s'),
     'rollout_tokens_per_s': Curve('Sampling speed', 'tokens/s'),
     'update_tokens_per_s': Curve('Update speed', 'tokens/s'),
+    'update_fill': Curve('Filled', 'share of the update’s positions that hold a token', share=True),
 }
 LM_CURVES = {'loss': Curve('Loss', 'nats a token')}
 RUN_TITLES = {'pretrain': 'Pre-training', 'sft': 'Supervised fine-tuning', 'rl': 'Reinforcement learning',

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 def flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in dict(steps=8, vocab=512, d=256, layers=4, heads=4, ffn=1024, prompt=32, completion=64, prompts=8,
-                              group=8, rounds=3, unroll=0, micro_batches=1, block=0, rows=0, smallest=8).items():
+                              group=8, rounds=3, unroll=0, micro_batches=1, packed=1, block=0, rows=0, smallest=8).items():
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--beta', type=float, default=0.04)
     parser.add_argument('--dtype', default='float32')
@@ -62,7 +62,7 @@ def measure(asked: argparse.Namespace) -> dict:
     from mathrl.main import keep_freed_memory
     from mathrl.models.llama import Llama, LlamaConfig
     from mathrl.programs.trained_model import fresh_params, fresh_state
-    from mathrl.rl import coefficients, normalisation
+    from mathrl.rl import coefficients, normalisation, packing
     from mathrl.rl.log_probs import output_logps
     from mathrl.rl.step import policy_step
     from mathrl.rl.types import Experience
@@ -108,7 +108,13 @@ def measure(asked: argparse.Namespace) -> dict:
             rewards_QGT, ends_QGT = sharding.map_rows(odd_share, rollouts.tokens_QGT)
             experience = Experience(rollouts, rollouts.policy_logps_QGT, rewards_QGT, ends_QGT)
             rewarded = time.perf_counter()
-            state, _ = policy_step(state, reference, experience, model=model, optimizer=optimizer, coefficient=coefficient,
+            packed = None
+            if asked.packed:
+                choices = packing.layouts(Q, G, S, T, asked.micro_batches, 1)
+                arrays, fill = packing.plan(np.asarray(rollouts.length_QG), S, T, choices)
+                packed = packing.place(mesh, arrays)
+                times['update_fill'].append(fill)
+            state, _ = policy_step(state, reference, experience, packed, model=model, optimizer=optimizer, coefficient=coefficient,
                                    normalisation=normalisation.sequence_mean, micro_batches=asked.micro_batches)
             jax.block_until_ready(state)
             ended = time.perf_counter()
@@ -158,7 +164,8 @@ def against_peers(asked: argparse.Namespace) -> dict:
             sys.exit(f'--peers wants --{name}_python: a Python that has {name} installed; got {python!r}')
     shape = [f'--{name}={getattr(asked, name)}' for name in ('steps', 'vocab', 'd', 'layers', 'heads', 'ffn', 'prompt',
                                                              'completion', 'prompts', 'group', 'beta')]
-    ours_alone = [f'--unroll={asked.unroll}', f'--micro_batches={asked.micro_batches}', f'--lengths={asked.lengths}',
+    ours_alone = [f'--unroll={asked.unroll}', f'--micro_batches={asked.micro_batches}', f'--packed={asked.packed}',
+                  f'--lengths={asked.lengths}',
                   f'--block={asked.block}', f'--rows={asked.rows}', f'--smallest={asked.smallest}']
     rounds = collections.defaultdict(list)
     for _ in range(max(3, asked.rounds)):
