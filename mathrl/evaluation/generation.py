@@ -8,7 +8,8 @@ import numpy as np
 
 from mathrl import sharding
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.rollout import pad_prompts, sample_jit, written
+from mathrl.sampling.groups import sample_groups
+from mathrl.sampling.rollout import pad_prompts, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +50,9 @@ class Sampler:
             rows = [min(row, len(prompts) - 1) for row in range(start, start + self.batch)]    # the last one is filled up
             prompt_QS, length_Q = pad_prompts([prompts[row] for row in rows], width, self.tokenizer.pad_id)
             question_Q = np.array([questions[row] for row in rows], np.int32)
-            rollouts = sample_jit(self.params, sharding.place(self.mesh, prompt_QS, 'QS'),
-                                  sharding.place(self.mesh, length_Q, 'Q'), key, sharding.place(self.mesh, question_Q, 'Q'),
-                                  model=self.model, outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
-                                  eos_id=self.tokenizer.stop_ids)
+            rollouts = sample_groups(self.params, prompt_QS, length_Q, key, question_Q, model=self.model, mesh=self.mesh,
+                                     outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
+                                     eos_id=self.tokenizer.stop_ids)
             found += list(sharding.to_host(rollouts.tokens_QGT)[:len(prompts) - start])
         return found
 

@@ -21,10 +21,10 @@ class Collective:
     bytes: int = 0
 
 
-def collectives(hlo: str) -> dict[str, Collective]:
+def collectives(hlo: str, turns: int = 1) -> dict[str, Collective]:
     """{'all-gather': Collective(count=30, bytes=...), ...}; what a loop holds counts as often as the loop runs.
 
-    A loop whose number of turns is not in the text (it ends by what it computes) counts once.
+    turns: how often a loop runs whose number of turns is not in the text (it ends by what it is given or computes).
     """
     computations, entry = _computations(hlo)
     found = collections.defaultdict(Collective)
@@ -35,9 +35,9 @@ def collectives(hlo: str) -> dict[str, Collective]:
             if kind in KINDS:
                 found[kind].count += times
                 found[kind].bytes += times * _result_bytes(operation, shape)
-            turns = _turns(computations, rest) if operation == 'while' else 1
+            repeats = (_turns(computations, rest) or turns) if operation == 'while' else 1
             for called in _called(rest):
-                visit(called, times * turns)
+                visit(called, times * repeats)
     visit(entry, 1)
     return dict(sorted(found.items()))
 
@@ -65,8 +65,8 @@ def _called(rest: str) -> list[str]:
     return _CALLED.findall(rest) + branches
 
 
-def _turns(computations, rest: str) -> int:
-    """How often a while loop runs: as the compiler noted it, or what its condition compares the counter with."""
+def _turns(computations, rest: str) -> int | None:
+    """How often a while loop runs: as the compiler noted it, or what its condition compares the counter with, if either."""
     noted = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', rest)
     if noted:
         return int(noted[1])
@@ -76,7 +76,7 @@ def _turns(computations, rest: str) -> int:
                  if operation == 'constant' and shape.startswith('s32[]')]
     if len(compared) == 1 and 'direction=LT' in compared[0] and len(constants) == 1:
         return constants[0]
-    return 1
+    return None
 
 
 def _result_bytes(operation: str, shape: str) -> int:

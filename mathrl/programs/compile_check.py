@@ -81,7 +81,7 @@ def compile_step(step: Step, mesh) -> Compiled:
     new_outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
     reserved = memory.argument_size_in_bytes + new_outputs + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
     return Compiled(time.perf_counter() - began, memory.temp_size_in_bytes, reserved, memory.peak_memory_in_bytes,
-                    collectives(compiled.as_text()))
+                    collectives(compiled.as_text(), step.turns))
 
 
 def _too_large(error: Exception) -> DoesNotFit | None:

@@ -12,7 +12,8 @@ from mathrl.rl.advantages import all_equal
 from mathrl.rl.rewards import Outputs, experience
 from mathrl.rl.types import Experience
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.rollout import Rollouts, sample_jit
+from mathrl.sampling.groups import Decoding, sample_groups
+from mathrl.sampling.rollout import Rollouts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +33,7 @@ class Explorer:
     max_tokens: int
     seed: int
     refills: int = 0
-    parts: int = 1
-    gather: bool = True
+    decoding: Decoding = Decoding()
 
     def __call__(self, params, reward: Callable, key: jax.Array,
                  step: int) -> tuple[Experience, np.ndarray, dict[str, jax.Array] | None, dict[str, float]]:
@@ -60,10 +60,9 @@ class Explorer:
         """Groups for some problems; for random keys the questions are numbered from `first`."""
         prompt_QS, length_Q = self.problems.padded(rows)
         number_Q = np.arange(first, first + len(rows), dtype=np.int32)
-        return sample_jit(params, sharding.place(self.mesh, prompt_QS, 'QS'), sharding.place(self.mesh, length_Q, 'Q'), key,
-                          sharding.place(self.mesh, number_Q, 'Q'), model=self.model, outputs=self.group_size,
-                          max_tokens=self.max_tokens, sampling=self.sampling, eos_id=self.tokenizer.stop_ids, parts=self.parts,
-                          gather=self.gather)
+        return sample_groups(params, prompt_QS, length_Q, key, number_Q, model=self.model, mesh=self.mesh,
+                             outputs=self.group_size, max_tokens=self.max_tokens, sampling=self.sampling,
+                             eos_id=self.tokenizer.stop_ids, decoding=self.decoding)
 
     def _groups(self, params, reward, key, rows, turn: int):
         rollouts = self.rollouts(params, key, rows, first=turn * self.questions)

@@ -23,6 +23,7 @@ from mathrl.rl.reward_model import RewardModel
 from mathrl.rl.rewards import parts
 from mathrl.rl.types import ActorCritic, Algorithm, Preferences
 from mathrl.sampling.filters import Sampling
+from mathrl.sampling.groups import Decoding
 from mathrl.train import goodput
 from mathrl.train.flops import mfu
 from mathrl.train.loop import Schedule, fit, resume
@@ -31,10 +32,10 @@ from mathrl.train.losses import LOGITS_MIB
 
 def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algorithm | ActorCritic | Preferences, optimizer,
         schedule: Schedule, sampling: Sampling, questions: int, group_size: int, max_tokens: int, micro_batches: int = 1,
-        packed: bool = True, updates: int = 1, iterations: int = 1, reward_training: RewardTraining | None = None, refills: int = 0,
-        reference: bool = True, templates: problem_prompts.Templates = problem_prompts.Templates(), seed: int = 0,
-        heldout: str = '', heldout_questions: int = 256, heldout_every: int = 20, grade: Callable = grade_boxed,
-        prompt_tokens: int = 0, sampling_parts: int = 1, gather: bool = True, rollouts_every: int = 10,
+        packed: bool = True, updates: int = 1, iterations: int = 1, reward_training: RewardTraining | None = None,
+        refills: int = 0, reference: bool = True, templates: problem_prompts.Templates = problem_prompts.Templates(),
+        seed: int = 0, heldout: str = '', heldout_questions: int = 256, heldout_every: int = 20,
+        grade: Callable = grade_boxed, prompt_tokens: int = 0, decoding: Decoding = Decoding(), rollouts_every: int = 10,
         rollout_questions: int = 8, logits_mib: float = LOGITS_MIB, reference_dtype: str = '',
         architecture: LlamaConfig | None = None, config: str = '', dry_run: bool = False,
         check: Callable | None = None) -> None:
@@ -42,17 +43,16 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
 
     packed: the update computes no padding, see rl/packing.py (DPO's does). updates: how many for each step's outputs (the
     paper's mu). iterations: into how many equal parts the steps are cut; each begins with the policy as the new reference,
-    and with the reward model trained on where reward_training says how. refills: see Explorer. reference: False where nothing reads one. heldout: problems whose sampled accuracy is logged
-    before every heldout_every-th step, the first among them; grade(output, reference, problem) -> Verdict decides there.
+    and with the reward model trained on where reward_training says how. refills: see Explorer. reference: False where nothing
+    reads one. heldout: problems whose sampled accuracy is logged before every heldout_every-th step, the first among them;
+    grade(output, reference, problem) -> Verdict decides there.
 
-    prompt_tokens: room for a prompt (0: as the longest needs); sampling_parts: in how many turns the questions are sampled,
-    so that the caches of one turn alone exist at a time; gather: for sampling the parameters are cut over tensor alone;
-    reference_dtype: what the reference is kept in ('': as the policy). rollouts_every: how often a step's outputs are
-    written for the report (0: never; else the last step's are too), of so many questions (0: all). logits_mib, check: as in
-    pretrain; architecture: as in sft.
+    prompt_tokens: room for a prompt (0: as the longest needs); decoding: how outputs are sampled; reference_dtype: what the
+    reference is kept in ('': as the policy). rollouts_every: how often a step's outputs are written for the report (0: never;
+    else the last step's are too), of so many questions (0: all). logits_mib, check: as in pretrain; architecture: as in sft.
     """
     # ---- the model, the reference, the problems
-    _check_sizes(algorithm, questions, group_size, micro_batches, sampling_parts, sharding.batch_devices(mesh))
+    _check_sizes(algorithm, questions, group_size, micro_batches, sharding.batch_devices(mesh))
     if iterations < 1 or schedule.steps % iterations:
         raise ValueError(f'{schedule.steps} steps do not divide into {iterations} iterations')
     if not reference and (wanted := _wants_reference(algorithm, iterations)):
@@ -61,11 +61,11 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         _check_cut(reward_training.batch, group_size, reward_training.micro_batches, sharding.batch_devices(mesh))
     if check:
         def build(model, mesh, times):
-            parts, pieces = sampling_parts * times, micro_batches * times
-            _check_sizes(algorithm, questions, group_size, pieces, parts, sharding.batch_devices(mesh))
+            pieces, rows = micro_batches * times, (decoding.rows or questions * group_size) // times
+            _check_sizes(algorithm, questions, group_size, pieces, sharding.batch_devices(mesh))
             return steps.policy(model, mesh, optimizer, algorithm, sampling=sampling,
                                 questions=questions, group_size=group_size, prompt_tokens=prompt_tokens, max_tokens=max_tokens,
-                                micro_batches=pieces, logits_mib=logits_mib, sampling_parts=parts, gather=gather,
+                                micro_batches=pieces, logits_mib=logits_mib, decoding=dataclasses.replace(decoding, rows=rows),
                                 reference_dtype=reference_dtype, reference=reference, packed=packed)
         if not prompt_tokens:
             raise ValueError('to compile without problems the room for a prompt must be given: bind rl.run.prompt_tokens')
@@ -83,8 +83,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
     learn = learner(algorithm, Settings(llama, optimizer, micro_batches, logits_mib, updates, packed), seed)
     trained_model.begin(workdir, llama.config, tokenizer)
 
-    explore = Explorer(llama, mesh, tokenizer, train_set, sampling, questions, group_size, max_tokens, seed, refills,
-                       sampling_parts, gather)
+    explore = Explorer(llama, mesh, tokenizer, train_set, sampling, questions, group_size, max_tokens, seed, refills, decoding)
     of_rewards_alone = isinstance(algorithm, Algorithm) and algorithm.reward_kl is None
     kept = RolloutFiles(workdir, tokenizer, grade, advantages=algorithm.advantages if of_rewards_alone else None,
                         every=rollouts_every, questions=rollout_questions, last=schedule.steps - 1)
@@ -179,9 +178,7 @@ def _wants_reference(algorithm: Algorithm | ActorCritic | Preferences, iteration
 
 
 def _check_sizes(algorithm: Algorithm | ActorCritic | Preferences, questions: int, group_size: int, micro_batches: int,
-                 sampling_parts: int, devices: int) -> None:
-    if questions % sampling_parts:
-        raise ValueError(f'{questions} questions do not divide into sampling_parts={sampling_parts}')
+                 devices: int) -> None:
     if group_size < 2:
         raise ValueError(f'group_size={group_size}: advantages are relative to a group, which needs at least 2 outputs')
     _check_cut(questions, group_size, micro_batches, devices)

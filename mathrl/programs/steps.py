@@ -1,4 +1,5 @@
 """What the programs compile, with the shapes and layouts of its arguments: what compile_check compiles without running it."""
+import functools
 from typing import Any, Callable, NamedTuple
 
 import jax
@@ -6,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathrl import sharding
+from mathrl.models.cache import RowCache
 from mathrl.models.heads import ScalarModel
 from mathrl.models.llama import Llama
 from mathrl.programs import learners, trained_model
@@ -15,8 +17,10 @@ from mathrl.rl.dpo import dpo_step
 from mathrl.rl.pairs import Pairs
 from mathrl.rl.step import policy_step
 from mathrl.rl.types import ActorCritic, Algorithm, Experience, Preferences
+from mathrl.sampling import blocks, slots
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.rollout import Rollouts, sample_jit
+from mathrl.sampling.groups import Decoding
+from mathrl.sampling.rollout import Rollouts
 from mathrl.train import flops
 from mathrl.train.state import LMBatch, TrainState, create
 from mathrl.train.step import train_step
@@ -26,7 +30,8 @@ class Step(NamedTuple):
     """function(*arguments, **static) is what a run calls; parts names the arguments' pieces, for the account of memory.
 
     pieces: the setting that cuts its work, and its value. flops: of the whole step on all devices; cache_bytes: of the
-    key-value caches that it holds, on all devices.
+    key-value caches that it holds, on all devices. turns: how often a loop runs whose end the program does not say: over
+    micro-batches, whose number depends on the outputs' lengths.
     """
     name: str
     function: Callable
@@ -36,6 +41,7 @@ class Step(NamedTuple):
     pieces: tuple[str, int]
     flops: float
     cache_bytes: int = 0
+    turns: int = 1
 
 
 def language_model(model: Llama, mesh, optimizer, *, batch: int, row_length: int, micro_batches: int,
@@ -53,7 +59,7 @@ def language_model(model: Llama, mesh, optimizer, *, batch: int, row_length: int
 
 def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | Preferences, *,
            sampling: Sampling, questions: int, group_size: int, prompt_tokens: int, max_tokens: int, micro_batches: int,
-           logits_mib: float, sampling_parts: int, gather: bool, reference_dtype: str, reference: bool = True,
+           logits_mib: float, decoding: Decoding, reference_dtype: str, reference: bool = True,
            packed: bool = True) -> list[Step]:
     """The update of reinforcement learning, and its sampling."""
     Q, G, S, T = questions, group_size, prompt_tokens, max_tokens
@@ -64,33 +70,66 @@ def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | P
     update_flops = learners.update_flops(algorithm, sizes, reference is not None, Q, G, S, T)
     held = {'parameters': state.params, 'optimizer': state.opt_state, 'reference': reference}
     pieces = 'micro_batches', micro_batches
-    cut = _packing(mesh, Q, G, S, T, micro_batches) if packed else None
+    cut, turns = (_packing(mesh, Q, G, S, T, micro_batches), micro_batches) if packed else (None, 1)
     match algorithm:
         case Algorithm():
             experience = _experience(mesh, Q, G, T, prompt_QS, length_Q)
             update = Step('policy_step', policy_step, (state, reference, experience, cut),
-                          learners.policy_static(algorithm, settings), held | {'batch': experience}, pieces, update_flops)
+                          learners.policy_static(algorithm, settings), held | {'batch': experience}, pieces, update_flops,
+                          turns=turns)
         case ActorCritic():
             experience, critic = _experience(mesh, Q, G, T, prompt_QS, length_Q), ScalarModel(sizes)
             critic_state = abstract_state(critic, mesh, algorithm.critic_optimizer)
             update = Step('actor_critic_step', actor_critic_step, (state, critic_state, reference, experience, None, cut),
                           learners.actor_critic_static(algorithm, settings, critic),
                           held | {'critic': critic_state.params, "critic's optimizer": critic_state.opt_state,
-                                  'batch': experience}, pieces, update_flops)
+                                  'batch': experience}, pieces, update_flops, turns=turns)
         case Preferences():
             pairs = _pairs(mesh, Q, G // 2, T, prompt_QS, length_Q)
             update = Step('dpo_step', dpo_step, (state, reference, pairs), learners.preferences_static(algorithm, settings),
                           held | {'batch': pairs}, pieces, update_flops)
 
+    return [update, *_decoding(model, mesh, state.params, Q, G, S, T, sampling, decoding)]
+
+
+def _decoding(model: Llama, mesh, params, Q: int, G: int, S: int, T: int, sampling: Sampling, decoding: Decoding) -> list[Step]:
+    """Prefill of all question slots, and the last block of tokens of as many rows as are ever in flight."""
+    sizes, devices, block = model.config, sharding.batch_devices(mesh), decoding.block_of(T)
+    batch = slots.new_batch(Q, G, devices, decoding.rows, decoding.smallest)
+    questions, rows = devices * batch.slots, devices * batch.capacity
+    prompt_QS = _abstract(mesh, (questions, S), jnp.int32, 'QS')
+    begin = dict(model=model, gather=decoding.gather)
+    read, prompts = jax.eval_shape(functools.partial(blocks.begin, **begin), params, prompt_QS)
+    lie = jax.tree_util.tree_map_with_path(functools.partial(_gathered, mesh), read) if decoding.gather else (
+        sharding.parameter_shardings(mesh, read))
+    read = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), read, lie)
+    cache = lambda length, count, axes: RowCache(*(tuple(
+        _abstract(mesh, (count, sizes.kv_heads, length, sizes.head_dim), x.dtype, axes) for x in layers)
+        for layers in (prompts.keys_BKSH, prompts.values_BKSH)))
+    pages = [cache(block, rows, 'BKSH') for _ in range(-(-T // block) - 1)]
+    of_row = lambda dtype: _abstract(mesh, (rows,), dtype, 'B')
+    integer, whole = of_row(jnp.int32), batch.capacity == batch.slots * batch.size
+    place = lambda count: None if whole else _abstract(mesh, (devices, count), jnp.int32, 'BT')
+    plan = blocks.Plan(place_PB=place(batch.capacity), row_PX=place(batch.slots * batch.size), token_B=integer,
+                       length_B=integer, limit_B=integer, done_B=of_row(bool), question_B=integer, output_B=integer,
+                       prompt_length_B=integer, prompt_length_Q=_abstract(mesh, (questions,), jnp.int32, 'Q'))
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=sharding.replicated(mesh))
     per_token = 2 * sizes.layers * sizes.kv_heads * sizes.head_dim * jnp.dtype(sizes.dtype).itemsize
-    sample = Step('sample', sample_jit, (state.params, prompt_QS, length_Q, key, length_Q),
-                  dict(model=model, outputs=G, max_tokens=T, sampling=sampling, eos_id=0, parts=sampling_parts, gather=gather),
-                  {'parameters': state.params, 'batch': (prompt_QS, length_Q)},
-                  ('sampling_parts', sampling_parts), flops.outputs_forward(sizes, Q, G, S, T),
-                  cache_bytes=per_token * Q // sampling_parts * (S + G * T))
-    return [update, sample]
+    pieces, prompts = ('decoding.rows', rows), cache(S, questions, 'QKSH')
+    prefill = flops.outputs_forward(sizes, questions, 0, S, 0)
+    written = flops.outputs_forward(sizes, 1, 1, S, T) - flops.outputs_forward(sizes, 1, 1, S, T - block)
+    return [Step('prefill', blocks.begin, (params, prompt_QS), begin, {'parameters': params, 'batch': prompt_QS}, pieces,
+                 prefill, cache_bytes=per_token * questions * S),
+            Step('decode', blocks.advance, (read, prompts, pages, plan, key),
+                 dict(model=model, outputs=batch.size, block=block, sampling=sampling, ends=(0,)),
+                 {'parameters': read, 'prompts': prompts, 'outputs': pages}, pieces, rows * written,
+                 cache_bytes=per_token * (questions * S + rows * T))]
+
+
+def _gathered(mesh, path, x):
+    """Where a parameter lies that was gathered for decoding: cut over tensor alone."""
+    return sharding.placed_sharding(mesh, x.shape, sharding.parameter_axes(sharding.path_text(path), x.ndim))
 
 
 def _packing(mesh, Q: int, G: int, S: int, T: int, micro_batches: int) -> packing.Packing:

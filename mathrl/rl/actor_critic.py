@@ -25,8 +25,8 @@ from mathrl.train.step import apply_gradients
                    static_argnames=('model', 'critic', 'optimizer', 'critic_optimizer', 'coefficient', 'normalisation',
                                     'reward_kl', 'gamma', 'lam', 'value_clip', 'whitened', 'micro_batches', 'logits_mib'))
 def actor_critic_step(state: TrainState, critic_state: TrainState, ref_params, experience: Experience,
-                      old_values_QGT=None, packing: Packing | None = None, *, model, critic, optimizer, critic_optimizer, coefficient, normalisation,
-                      reward_kl=None, gamma: float = 1.0, lam: float = 0.95, value_clip: float = 0.2,
+                      old_values_QGT=None, packing: Packing | None = None, *, model, critic, optimizer, critic_optimizer,
+                      coefficient, normalisation, reward_kl=None, gamma: float = 1.0, lam: float = 0.95, value_clip: float = 0.2,
                       whitened: bool = True, micro_batches: int = 1, logits_mib: float = LOGITS_MIB):
     """One update of both -> (state, critic_state, metrics); the losses do not depend on micro_batches.
 

@@ -20,7 +20,8 @@ def where_trained(rollouts, values_QGT: jax.Array) -> jax.Array:
     return jnp.where(rollouts.trained_QGT == 1, values_QGT, 0.0)
 
 
-def penalties(reward_kl: kl.Penalty, model, ref_params, experience: Experience, cut, logits_mib: float) -> tuple[jax.Array, jax.Array]:
+def penalties(reward_kl: kl.Penalty, model, ref_params, experience: Experience, cut,
+              logits_mib: float) -> tuple[jax.Array, jax.Array]:
     """(what KL in the reward takes off each token, by the policy that sampled; the reference's log-probs), [Q, G, T] both."""
     if ref_params is None:
         raise ValueError('KL in the reward wants a reference, and ref_params is None')
@@ -34,7 +35,8 @@ def policy_gradient(model, params, ref_params, experience: Experience, advantage
                     logits_mib: float, ref_logps_QGT=None):
     """(gradient of -objective, metrics). Weights and shares are those of the whole batch, cut with it.
 
-    cut: into micro-batches, parts.Groups or packing.Packing. ref_logps_QGT: the reference's log-probs where they are known already; without them and ref_params there are none.
+    cut: into micro-batches, parts.Groups or packing.Packing. ref_logps_QGT: the reference's log-probs where they are known
+    already; without them and ref_params there are none.
     """
     rollouts = cut.rows(experience.rollouts)
     trained_QGT = rollouts.trained_QGT.astype(jnp.float32)

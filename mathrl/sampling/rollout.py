@@ -42,31 +42,20 @@ def prompt_width(prompts: list[list[int]], multiple: int = 8) -> int:
 
 
 def sample(params, prompt_QS, prompt_length_Q, key, question_Q, *, model, outputs: int, max_tokens: int,
-           sampling: Sampling, eos_id: int | tuple[int, ...], parts: int = 1,
-           gather: bool = True) -> Rollouts:
-    """Samples the groups; traceable. question_Q numbers the questions for their random keys; eos_id: one end token, or several.
+           sampling: Sampling, eos_id: int | tuple[int, ...]) -> Rollouts:
+    """Samples the groups in one program, all rows to the end of the longest: the plain form of groups.sample_groups, traceable.
 
-    parts: in how many turns the questions are sampled: the caches of one turn alone exist at a time, the outputs are the same.
-    gather: parameters are gathered over fsdp once, not for every token; a device then holds them cut over tensor alone.
+    question_Q numbers the questions for their random keys; eos_id: one end token, or several.
     """
-    params = gather_parameters(params, model.config.dtype) if gather else params
-
-    def sample_part(prompt_QS, prompt_length_Q, question_Q):
-        return decode(params, prompt_QS, prompt_length_Q, output_keys(key, question_Q, outputs), model=model, outputs=outputs,
-                      max_tokens=max_tokens, sampling=sampling, eos_id=eos_id)
-    prompts = prompt_QS, prompt_length_Q, question_Q
-    if parts == 1:
-        result = sample_part(*prompts)
-    else:
-        cut = jax.tree.map(lambda x: x.reshape((parts, -1) + x.shape[1:]), prompts)
-        result = jax.lax.map(lambda part: sample_part(*part), cut)
-        result = jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), result)
+    result = decode(gather_parameters(params, model.config.dtype), prompt_QS, prompt_length_Q,
+                    output_keys(key, question_Q, outputs), model=model, outputs=outputs, max_tokens=max_tokens,
+                    sampling=sampling, eos_id=eos_id)
     result = {name: constrain(x, name.rsplit('_', 1)[-1]) for name, x in result.items()}
     trained_QGT = jnp.arange(max_tokens)[None, None, :] < result['length_QG'][:, :, None]
     return Rollouts(prompt_QS=prompt_QS, prompt_length_Q=prompt_length_Q, trained_QGT=trained_QGT.astype(jnp.int32), **result)
 
 
-sample_jit = jax.jit(sample, static_argnames=('model', 'outputs', 'max_tokens', 'sampling', 'eos_id', 'parts', 'gather'))
+sample_jit = jax.jit(sample, static_argnames=('model', 'outputs', 'max_tokens', 'sampling', 'eos_id'))
 
 
 def written(tokens_T: np.ndarray, eos_id: int | tuple[int, ...]) -> tuple[list[int], bool]:

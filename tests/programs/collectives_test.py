@@ -33,6 +33,12 @@ def test_a_loop_counts_as_often_as_it_runs():
     assert collectives(HLO) == {'all-gather': Collective(31, 31 * 64), 'all-reduce': Collective(30, 30 * 32)}
 
 
+def test_a_loop_whose_end_is_not_said_counts_as_often_as_is_told():
+    by_argument = HLO.replace('%bound = s32[]{:T(128)} constant(30)', '%bound = s32[]{:T(128)} get-tuple-element(%p), index=0')
+    assert collectives(by_argument)['all-reduce'] == Collective(1, 32)
+    assert collectives(by_argument, turns=8)['all-reduce'] == Collective(8, 8 * 32)
+
+
 def test_bytes_of_shapes():
     assert array_bytes('(f32[2,3]{1,0:T(8,128)}, bf16[4], pred[], s32[])') == 24 + 8 + 1 + 4
 

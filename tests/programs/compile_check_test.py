@@ -15,6 +15,7 @@ from mathrl.programs.compile_check import Compiled, DoesNotFit, Settings, change
 from mathrl.rl import coefficients
 from mathrl.rl.types import Algorithm
 from mathrl.sampling.filters import Sampling
+from mathrl.sampling.groups import Decoding
 from mathrl.train import optim
 
 TINY = ['--gin_file=gin/models/tiny.gin', '--gin.FSDP=2']
@@ -94,12 +95,12 @@ def tiny_steps(model, mesh, times):
     optimizer = optim.adamw(optim.constant(1e-3))
     return steps.language_model(model, mesh, optimizer, batch=32, row_length=8, **shared) + steps.policy(
         model, mesh, optimizer, Algorithm('policy', None, coefficients.grpo()), sampling=Sampling(),
-        questions=4, group_size=8, prompt_tokens=8, max_tokens=8, sampling_parts=2, gather=True, reference_dtype='bfloat16', **shared)
+        questions=4, group_size=8, prompt_tokens=8, max_tokens=8, decoding=Decoding(rows=16), reference_dtype='bfloat16', **shared)
 
 
 def test_parts_are_what_a_device_holds():
     mesh = sharding.make_mesh(2, 2, 2)
-    update, policy, _ = tiny_steps(MODEL, mesh, 1)
+    update, policy, *_ = tiny_steps(MODEL, mesh, 1)
     parameters = steps.device_bytes(policy.parts['parameters'])
     count = sum(leaf.size for leaf in jax.tree.leaves(policy.parts['parameters']))
     assert count < parameters < 1.1 * count      # 4 bytes each, a quarter on each device; norm scales are cut in two

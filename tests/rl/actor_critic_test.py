@@ -21,8 +21,8 @@ def update(tiny, made, dtype='float32', sizes=(1, 1, 1), old_values_QGT=None, pa
     def run(params, reference, critic_params, made):
         packing = packed and tiny.packing(made.rollouts, changes.get('micro_batches', 1), packed)
         state, critic_state, metrics = actor_critic_step(
-            tiny.state(params), tiny.state(critic_params), reference, made, old_values_QGT, packing, model=policy, critic=critic,
-            optimizer=tiny.keep_gradient, critic_optimizer=tiny.keep_gradient, **SETTINGS | changes)
+            tiny.state(params), tiny.state(critic_params), reference, made, old_values_QGT, packing, model=policy,
+            critic=critic, optimizer=tiny.keep_gradient, critic_optimizer=tiny.keep_gradient, **SETTINGS | changes)
         return state.opt_state, critic_state.opt_state, metrics
     return tiny.on_mesh(sizes, run, params, reference, critic_params, made)
 

@@ -149,15 +149,3 @@ def test_written_ends_before_the_end_token():
     assert written(np.array([5, 6, 7]), EOS) == ([5, 6, 7], False)
     assert written(np.array([EOS, 6, 7]), EOS) == ([], True)
     assert written(np.array([6, 7, EOS, 8]), (EOS, 7)) == ([6], True)
-
-
-# ---- memory
-
-@pytest.mark.parametrize('sizes', [None, (2, 2, 2)], ids=str)
-def test_parts_and_gathering_change_no_output(sizes):
-    wanted = all_questions()
-    for settings in (dict(parts=4), dict(parts=2, gather=False)):
-        other = rollouts_of(range(8), sizes=sizes, **settings)
-        np.testing.assert_array_equal(other.tokens_QGT, wanted.tokens_QGT)
-        np.testing.assert_array_equal(other.length_QG, wanted.length_QG)
-        np.testing.assert_allclose(other.policy_logps_QGT, wanted.policy_logps_QGT, atol=1e-5)
