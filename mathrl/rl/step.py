@@ -22,7 +22,8 @@ from mathrl.train.step import apply_gradients
                    static_argnames=('model', 'optimizer', 'coefficient', 'normalisation', 'advantages', 'reward_kl',
                                     'micro_batches', 'logits_mib'))
 def policy_step(state: TrainState, ref_params, experience: Experience, packing: Packing | None = None, *, model, optimizer,
-                coefficient, normalisation, advantages=group_advantages, reward_kl=None, micro_batches: int = 1, logits_mib: float = LOGITS_MIB):
+                coefficient, normalisation, advantages=group_advantages, reward_kl=None, micro_batches: int = 1,
+                logits_mib: float = LOGITS_MIB):
     """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it.
 
     packing: a cut that leaves the padding out, see rl/packing.py; it takes the place of micro_batches and changes no loss.

@@ -1,4 +1,4 @@
-"""Plans of updates without padding: every token lies somewhere, once, behind its own prompt; shapes do not depend on lengths."""
+"""Plans of updates without padding: every token lies somewhere, once, behind its own prompt."""
 import jax
 import numpy as np
 import pytest
