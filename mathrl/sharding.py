@@ -310,6 +310,12 @@ def map_rows(score: Callable, x_QGT: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(jax.make_array_from_single_device_arrays(x_QGT.shape, x_QGT.sharding, list(column)) for column in zip(*blocks))
 
 
+def local_questions(mesh: Mesh, shape: tuple[int, int, int]) -> set[int]:
+    """The questions of a placed array [Q, G, T] of which this process holds rows."""
+    found = placed_sharding(mesh, shape, 'QGT').addressable_devices_indices_map(shape).values()
+    return {question for index in found for question in range(*index[0].indices(shape[0]))}
+
+
 def to_host(x: jax.Array) -> np.ndarray:
     """The whole array, on every process."""
     if x.is_fully_addressable:

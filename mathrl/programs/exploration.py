@@ -9,6 +9,7 @@ import numpy as np
 from mathrl import sharding
 from mathrl.programs.training_problems import TrainingProblems
 from mathrl.rl.advantages import all_equal
+from mathrl.rl.ahead import Ahead
 from mathrl.rl.rewards import Outputs, experience
 from mathrl.rl.types import Experience
 from mathrl.sampling.filters import Sampling
@@ -56,17 +57,19 @@ class Explorer:
             metrics['sampling_turns'] = turns
         return groups, rows, by_name, metrics | {'samples': turns * self.questions * self.group_size}
 
-    def rollouts(self, params, key: jax.Array, rows: np.ndarray, first: int = 0) -> Rollouts:
-        """Groups for some problems; for random keys the questions are numbered from `first`."""
+    def rollouts(self, params, key: jax.Array, rows: np.ndarray, first: int = 0, finished: Callable | None = None) -> Rollouts:
+        """Groups for some problems; for random keys the questions are numbered from `first`. finished: see sample_groups."""
         prompt_QS, length_Q = self.problems.padded(rows)
         number_Q = np.arange(first, first + len(rows), dtype=np.int32)
         return sample_groups(params, prompt_QS, length_Q, key, number_Q, model=self.model, mesh=self.mesh,
                              outputs=self.group_size, max_tokens=self.max_tokens, sampling=self.sampling,
-                             eos_id=self.tokenizer.stop_ids, decoding=self.decoding)
+                             eos_id=self.tokenizer.stop_ids, decoding=self.decoding, finished=finished)
 
     def _groups(self, params, reward, key, rows, turn: int):
-        rollouts = self.rollouts(params, key, rows, first=turn * self.questions)
-        return experience(Outputs(rollouts, [self.problems.problems[row] for row in rows], self.tokenizer), reward)
+        problems, shape = [self.problems.problems[row] for row in rows], (len(rows), self.group_size, self.max_tokens)
+        with Ahead(reward, problems, self.tokenizer, self.mesh, shape) as ahead:
+            rollouts = self.rollouts(params, key, rows, turn * self.questions, ahead.begin)
+            return experience(Outputs(rollouts, problems, self.tokenizer, ahead.scores), reward)
 
 
 def replacements(equal_Q: np.ndarray, more_equal_Q: np.ndarray) -> np.ndarray:

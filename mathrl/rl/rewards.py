@@ -4,7 +4,9 @@ A reward gives each output a number at the end of each of its steps. Rules read 
 end; a reward model may know more (rl/reward_model.py). Each process scores the rows that it holds.
 """
 import dataclasses
-from typing import Any, Callable, NamedTuple, Sequence
+from concurrent.futures import Future
+from types import MappingProxyType
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import jax
 import numpy as np
@@ -15,10 +17,14 @@ from mathrl.sampling.rollout import Rollouts, written
 
 
 class Outputs(NamedTuple):
-    """A step's outputs, as rewards read them: problems[q] is the problem of question q."""
+    """A step's outputs, as rewards read them: problems[q] is the problem of question q.
+
+    ahead: scores of text rewards that were begun while others were being sampled, see rl/ahead.py.
+    """
     rollouts: Rollouts
     problems: Sequence[Any]
     tokenizer: Any
+    ahead: Mapping[tuple[str, int, bytes], Future] = MappingProxyType({})
 
 
 class Scored(NamedTuple):
@@ -33,16 +39,21 @@ class TextReward:
     name: str
     of: Callable[[Any, str, int], float]
 
+    def score(self, problem, tokens_T: np.ndarray, tokenizer) -> tuple[float, int]:
+        """(an output's reward, the place of its last token)."""
+        ids, ended = written(tokens_T, tokenizer.stop_ids)
+        last = len(ids) if ended else len(ids) - 1
+        return self.of(problem, tokenizer.decode(ids), last + 1), last
+
     def __call__(self, outputs: Outputs) -> Scored:
         def score(questions, tokens_QGT):
             rewards_QGT, ends_QGT = np.zeros(tokens_QGT.shape, np.float32), np.zeros(tokens_QGT.shape, np.int32)
             for q, question in enumerate(questions):
                 for g, tokens_T in enumerate(tokens_QGT[q]):
-                    ids, ended = written(tokens_T, outputs.tokenizer.stop_ids)
-                    last = len(ids) if ended else len(ids) - 1
-                    text = outputs.tokenizer.decode(ids)
-                    rewards_QGT[q, g, last] = self.of(outputs.problems[question], text, last + 1)
-                    ends_QGT[q, g, last] = 1
+                    begun = outputs.ahead.get((self.name, int(question), tokens_T.tobytes()))
+                    value, last = begun.result() if begun else self.score(outputs.problems[question], tokens_T,
+                                                                          outputs.tokenizer)
+                    rewards_QGT[q, g, last], ends_QGT[q, g, last] = value, 1
             return rewards_QGT, ends_QGT
         return Scored(*sharding.map_rows(score, outputs.rollouts.tokens_QGT))
 

@@ -7,8 +7,10 @@ Shapes are those of the peers' programs (bench_tunix_grpo.py, bench_trl_grpo.py 
 full length, the reward is the share of odd tokens. --lengths=heavy ends ours at lengths from a log-normal distribution
 (median 16, sigma 1, cut at the full length); the peers decode and pad to the longest output, so their figures at equal
 lengths stand for that case too. --peers runs the three in turn, --rounds times, each time in a process
-of its own; ratio_to_fastest is the median of our steps over the faster peer's. reference_s times the reference's forward
-pass on its own: within a step it is part of policy_step, and so of update_s.
+of its own; ratio_to_fastest is the median of our steps over the faster peer's. floor_s is the time of the products that a step
+needs (each prompt once, real tokens alone: decoding, policy forward and backward, reference) at the machine's measured float32
+rate, floor_share how much of that speed is reached. reference_s times the reference's forward pass on its own: within a step
+it is part of policy_step, and so of update_s.
 """
 import argparse
 import collections
@@ -68,7 +70,7 @@ def measure(asked: argparse.Namespace) -> dict:
     from mathrl.rl.types import Experience
     from mathrl.sampling.filters import Sampling
     from mathrl.sampling.groups import Decoding, sample_groups
-    from mathrl.train import optim
+    from mathrl.train import flops, optim
 
     keep_freed_memory()
     compiling = []
@@ -114,8 +116,9 @@ def measure(asked: argparse.Namespace) -> dict:
                 arrays, fill = packing.plan(np.asarray(rollouts.length_QG), S, T, choices)
                 packed = packing.place(mesh, arrays)
                 times['update_fill'].append(fill)
-            state, _ = policy_step(state, reference, experience, packed, model=model, optimizer=optimizer, coefficient=coefficient,
-                                   normalisation=normalisation.sequence_mean, micro_batches=asked.micro_batches)
+            state, _ = policy_step(state, reference, experience, packed, model=model, optimizer=optimizer,
+                                   coefficient=coefficient, normalisation=normalisation.sequence_mean,
+                                   micro_batches=asked.micro_batches)
             jax.block_until_ready(state)
             ended = time.perf_counter()
             launches.append(sum(launched.values()) - before)
@@ -128,6 +131,9 @@ def measure(asked: argparse.Namespace) -> dict:
             jax.block_until_ready(reference_logps(reference, rollouts))
             times['reference_s'].append(time.perf_counter() - begun)
     result = {name: float(np.median(values[2:])) for name, values in times.items()}
+    forward = flops.outputs_forward(config, Q, G, S, float(np.mean(times['tokens'][2:])) / (Q * G))
+    result['floor_s'] = 5 * forward / product_rate()
+    result['floor_share'] = result['floor_s'] / result['step_s']
     return {'system': 'mathrl', 'jax': jax.__version__, 'device': jax.devices()[0].device_kind, 'n_params': count,
             'shapes': {name: getattr(asked, name) for name in ('vocab', 'd', 'layers', 'heads', 'ffn', 'prompt', 'completion',
                                                               'prompts', 'group', 'dtype')},
@@ -135,6 +141,19 @@ def measure(asked: argparse.Namespace) -> dict:
             'rollout_tokens_per_s': float(np.sum(times['tokens'][2:]) / np.sum(times['rollout_s'][2:])),
             'executables_per_step': launches[-1] if asked.count else None, 'compile_s': compiled,
             'peak_rss_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'all_step_s': times['step_s']}
+
+
+def product_rate(size: int = 2048) -> float:
+    """FLOP/s of a float32 product of two square matrices, the best of several."""
+    import jax
+    import jax.numpy as jnp
+    product, x = jax.jit(jnp.matmul), jnp.ones((size, size))
+    seconds = []
+    for _ in range(6):
+        begun = time.perf_counter()
+        jax.block_until_ready(product(x, x))
+        seconds.append(time.perf_counter() - begun)
+    return 2 * size ** 3 / min(seconds[1:])
 
 
 def lengths(asked: argparse.Namespace, rng):
@@ -180,11 +199,12 @@ def against_peers(asked: argparse.Namespace) -> dict:
                     'update_s': float(np.median([each['update']['median_all_s'] for each in rounds[name]])),
                     'peak_rss_mb': rounds[name][-1]['peak_rss_mb'],
                     'compile_s': rounds[name][-1].get('compile_backend_s_total')} for name in pythons}
-    parts = ('rollout_s', 'reference_s', 'update_s', 'compile_s', 'peak_rss_mb', 'rollout_tokens_per_s')
+    parts = ('rollout_s', 'reference_s', 'update_s', 'compile_s', 'peak_rss_mb', 'rollout_tokens_per_s', 'floor_s')
     medians = {name: float(np.median([each[name] for each in rounds['mathrl']])) for name in parts}
-    return {**rounds['mathrl'][-1], **medians, 'step_s': float(np.median(ours)), 'all_step_s': ours,
+    step = float(np.median(ours))
+    return {**rounds['mathrl'][-1], **medians, 'step_s': step, 'floor_share': medians['floor_s'] / step, 'all_step_s': ours,
             'executables_per_step': counted['executables_per_step'], 'peers': peers,
-            'ratio_to_fastest': float(np.median(ours)) / min(peer['step_s'] for peer in peers.values())}
+            'ratio_to_fastest': step / min(peer['step_s'] for peer in peers.values())}
 
 
 if __name__ == '__main__':
