@@ -5,12 +5,11 @@
 The real policy_step (reference, advantages, gradient, AdamW; 16 questions x 64 outputs, 512 + 1024 tokens, fsdp over all
 chips, bfloat16 with float32 parameters) is compiled with 1 and with 2 layers, all loops gone: one micro-batch, layers
 unrolled, the vocabulary whole. The compiler counts what a loop holds once, so the cost of 30 layers is that of one and 29 times
-the difference; AdamW's share of a layer is in it. Attention of prompts inside the TPU's fused kernel is not counted (under .1 %).
+the difference; AdamW's share of a layer is in it. Prompts' attention in the TPU's fused kernel is not counted (under .1 %).
 Memory is that of all 30 layers, as a run compiles them, with 4 outputs a chip in a micro-batch.
 
 Beside it stands google-tunix 0.1.7's step for 4 sequences a chip, compiled for 64 chips of v5p: 315 TFLOP and 645 GB (713 on
-v5e), 5.96 GiB at its peak; it computes a prompt for every output. Bytes are what XLA's
-operations read and write after fusion.
+v5e), 5.96 GiB at its peak; it computes a prompt for every output. Bytes are what XLA's operations read and write after fusion.
 
 Then, by arithmetic, decoding: bytes of keys and values that one token of all 1024 outputs reads at full length, the prompt
 stored once a question against once an output.
