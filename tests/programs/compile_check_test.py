@@ -54,9 +54,9 @@ def test_pretraining_compiles_for_v5e_without_data(repository):
 def test_rl_compiles_for_every_family_and_for_two_slices(repository, wanted, room):
     result = run_main(repository, *RL, f'--compile_for={wanted}')
     assert result.returncode == 0, result.stderr
-    for step in ('policy_step', 'sample'):
+    for step in ('policy_step', 'prefill', 'decode'):
         used, of = memory_of(result.stdout, step)
-        assert 0 < used < of == room
+        assert 0 <= used < of == room
     assert 'key-value caches at their full length' in result.stdout
 
 

@@ -111,11 +111,12 @@ def saved(workdir):
 
 
 def assert_close(workdir, wanted):
-    """The same steps and metrics; a sum over devices in another order differs in the last bits."""
+    """The same steps and metrics; a sum over devices in another order differs in the last bits, and by more as steps go on."""
     for line, other in zip(pod.lines(workdir), pod.lines(wanted), strict=True):
         assert line.keys() == other.keys()
         for name in set(NAMES) & set(line):
-            np.testing.assert_allclose(line[name], other[name], rtol=2e-4, atol=1e-6, err_msg=f'{name} of step {line["step"]}')
+            rtol = 2e-4 if line['step'] < 10 else 5e-3
+            np.testing.assert_allclose(line[name], other[name], rtol=rtol, atol=1e-6, err_msg=f'{name} of step {line["step"]}')
 
 
 def assert_nothing_but_sentences(log: str):
