@@ -212,7 +212,7 @@ def test_killed_at_any_moment_of_a_save_it_leaves_a_whole_last_step(tmp_path):
             for x in checkpoints.restore(step, {'params': wanted})['params'].values():
                 np.testing.assert_array_equal(x, step)
         last = step
-    assert halves, 'no kill fell into a save'
+    assert halves > 5, f'only {halves} kills fell into a save'
 
 
 # ---- digests

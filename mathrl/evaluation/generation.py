@@ -6,9 +6,8 @@ from typing import Any, Callable, Sequence
 import jax
 import numpy as np
 
-from mathrl import sharding
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.groups import sample_groups
+from mathrl.sampling.groups import write_groups
 from mathrl.sampling.rollout import pad_prompts, written
 
 
@@ -50,10 +49,10 @@ class Sampler:
             rows = [min(row, len(prompts) - 1) for row in range(start, start + self.batch)]    # the last one is filled up
             prompt_QS, length_Q = pad_prompts([prompts[row] for row in rows], width, self.tokenizer.pad_id)
             question_Q = np.array([questions[row] for row in rows], np.int32)
-            rollouts = sample_groups(self.params, prompt_QS, length_Q, key, question_Q, model=self.model, mesh=self.mesh,
-                                     outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
-                                     eos_id=self.tokenizer.stop_ids)
-            found += list(sharding.to_host(rollouts.tokens_QGT)[:len(prompts) - start])
+            groups = write_groups(self.params, prompt_QS, length_Q, key, question_Q, model=self.model, mesh=self.mesh,
+                                  outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
+                                  eos_id=self.tokenizer.stop_ids)
+            found += list(groups.tokens_QGT[:len(prompts) - start])
         return found
 
     def _read(self, tokens_T: np.ndarray) -> Written:

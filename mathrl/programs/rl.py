@@ -19,6 +19,7 @@ from mathrl.programs.learners import Settings, learner, update_flops
 from mathrl.programs.reward_iterations import RewardIterations, RewardTraining
 from mathrl.programs.rollout_files import RolloutFiles
 from mathrl.programs.training_problems import TrainingProblems
+from mathrl.rl.packing import device_rows
 from mathrl.rl.reward_model import RewardModel
 from mathrl.rl.rewards import parts
 from mathrl.rl.types import ActorCritic, Algorithm, Preferences
@@ -58,7 +59,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
     if not reference and (wanted := _wants_reference(algorithm, iterations)):
         raise ValueError(f'reference=False, and {wanted}')
     if reward_training:
-        _check_cut(reward_training.batch, group_size, reward_training.micro_batches, sharding.batch_devices(mesh))
+        device_rows(reward_training.batch, group_size, reward_training.micro_batches, sharding.batch_devices(mesh))
     if check:
         def build(model, mesh, times):
             pieces, rows = micro_batches * times, (decoding.rows or questions * group_size) // times
@@ -181,12 +182,6 @@ def _check_sizes(algorithm: Algorithm | ActorCritic | Preferences, questions: in
                  devices: int) -> None:
     if group_size < 2:
         raise ValueError(f'group_size={group_size}: advantages are relative to a group, which needs at least 2 outputs')
-    _check_cut(questions, group_size, micro_batches, devices)
+    device_rows(questions, group_size, micro_batches, devices)
     if isinstance(algorithm, Preferences) and questions * (group_size // 2) % micro_batches:
         raise ValueError(f'{questions} questions x {group_size // 2} pairs do not divide into {micro_batches} micro-batches')
-
-
-def _check_cut(questions: int, group_size: int, micro_batches: int, devices: int) -> None:
-    if questions * group_size % (micro_batches * devices):
-        raise ValueError(f'{questions} questions x {group_size} outputs do not divide into {micro_batches} micro-batches '
-                         f'over {devices} devices')

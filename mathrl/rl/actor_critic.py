@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mathrl.rl import packing as packings
 from mathrl.rl.gae import gae, whiten
 from mathrl.rl.log_probs import state_values
 from mathrl.rl.normalisation import token_mean
-from mathrl.rl.packing import Packing
-from mathrl.rl.parts import Groups
 from mathrl.rl.surrogate import laid_out, penalties, policy_gradient, where_trained
 from mathrl.rl.types import Experience
 from mathrl.train.losses import LOGITS_MIB
@@ -25,19 +24,20 @@ from mathrl.train.step import apply_gradients
                    static_argnames=('model', 'critic', 'optimizer', 'critic_optimizer', 'coefficient', 'normalisation',
                                     'reward_kl', 'gamma', 'lam', 'value_clip', 'whitened', 'micro_batches', 'logits_mib'))
 def actor_critic_step(state: TrainState, critic_state: TrainState, ref_params, experience: Experience,
-                      old_values_QGT=None, packing: Packing | None = None, *, model, critic, optimizer, critic_optimizer,
-                      coefficient, normalisation, reward_kl=None, gamma: float = 1.0, lam: float = 0.95, value_clip: float = 0.2,
-                      whitened: bool = True, micro_batches: int = 1, logits_mib: float = LOGITS_MIB):
+                      old_values_QGT=None, packing: packings.Packing | None = None, *, model, critic, optimizer,
+                      critic_optimizer, coefficient, normalisation, reward_kl=None, gamma: float = 1.0, lam: float = 0.95,
+                      value_clip: float = 0.2, whitened: bool = True, micro_batches: int = 1,
+                      logits_mib: float = LOGITS_MIB):
     """One update of both -> (state, critic_state, metrics); the losses do not depend on micro_batches.
 
     old_values_QGT: the values when the outputs were sampled, for several updates on one experience (sampled_values gives
     them before the first); None: those of the critic as it comes, before its update. Advantages are GAE's on the rewards
     less reward_kl (a kl.Penalty, or None), whitened over the batch if so asked; returns are not. coefficient:
-    grpo(kl_coef=0) is PPO's clipped surrogate. ref_params, packing, logits_mib: as in policy_step. The value loss is a mean over
-    trained tokens.
+    grpo(kl_coef=0) is PPO's clipped surrogate. ref_params, packing, logits_mib: as in policy_step. The value loss is a mean
+    over trained tokens.
     """
     experience, ref_logps_QGT = laid_out(experience), None
-    cut = Groups(micro_batches) if packing is None else packing
+    cut = packings.cut(packing, micro_batches)
     rollouts = experience.rollouts
     rewards_QGT = experience.rewards_QGT * experience.step_ends_QGT
     if reward_kl is not None:
@@ -57,10 +57,10 @@ def actor_critic_step(state: TrainState, critic_state: TrainState, ref_params, e
 
 
 @functools.partial(jax.jit, static_argnames=('critic', 'micro_batches'))
-def sampled_values(critic_params, experience: Experience, packing: Packing | None = None, *, critic,
+def sampled_values(critic_params, experience: Experience, packing: packings.Packing | None = None, *, critic,
                    micro_batches: int = 1) -> jax.Array:
     """V(s_t) [Q, G, T] under the critic as it is, 0 where nothing is trained."""
-    cut = Groups(micro_batches) if packing is None else packing
+    cut = packings.cut(packing, micro_batches)
     return _values(critic, critic_params, laid_out(experience).rollouts, cut)
 
 

@@ -30,7 +30,7 @@ class Ahead:
             for tokens_T in tokens_GT:
                 key = reward.name, question, tokens_T.tobytes()
                 if key not in self.scores:
-                    self.scores[key] = self._thread.submit(reward.score, self._problems[question], tokens_T.copy(),
+                    self.scores[key] = self._thread.submit(reward.score, self._problems[question], tokens_T,
                                                            self._tokenizer)
 
     def __enter__(self) -> 'Ahead':

@@ -15,6 +15,7 @@ import numpy as np
 
 from mathrl import sharding
 from mathrl.rl.log_probs import Rows, in_rows
+from mathrl.rl.parts import Groups
 from mathrl.train.step import counted_gradients, summed_gradients
 
 PIECE_TOKENS = 512      # of a micro-batch on a device: with fewer, adding up gradients would show
@@ -101,10 +102,7 @@ def layouts(questions: int, outputs: int, prompt: int, tokens: int, micro_batche
     at r = sqrt(2 s prompt). The finer cut takes the divisor nearest to that for outputs that fill half of their room, and
     cuts micro-batches on, down to PIECE_TOKENS on a device, so that fewer of them are half empty.
     """
-    if questions * outputs % (micro_batches * devices):
-        raise ValueError(f'{questions} questions x {outputs} outputs do not divide into {micro_batches} micro-batches over '
-                         f'{devices} devices')
-    share = questions * outputs // (micro_batches * devices)
+    share = device_rows(questions, outputs, micro_batches, devices)
     most = math.gcd(share, outputs)
     wanted = math.sqrt(outputs * prompt / tokens)
     finer = min((rows for rows in range(1, most + 1) if most % rows == 0), key=lambda rows: abs(math.log(rows / wanted)))
@@ -112,6 +110,19 @@ def layouts(questions: int, outputs: int, prompt: int, tokens: int, micro_batche
     cuts = max(n for n in range(1, units + 1) if units % n == 0 and (n == 1 or share * tokens // n >= PIECE_TOKENS))
     return tuple(dict.fromkeys((Layout(micro_batches, devices * share // most, most),
                                 Layout(micro_batches * cuts, devices * units // cuts, finer))))
+
+
+def device_rows(questions: int, outputs: int, micro_batches: int, devices: int) -> int:
+    """Rows of a micro-batch on a device, where each output has a row."""
+    if questions * outputs % (micro_batches * devices):
+        raise ValueError(f'{questions} questions x {outputs} outputs do not divide into {micro_batches} micro-batches over '
+                         f'{devices} devices')
+    return questions * outputs // (micro_batches * devices)
+
+
+def cut(packing: Packing | None, micro_batches: int) -> Packing | Groups:
+    """How an update is cut into micro-batches: by the packing, or without one into rows of single outputs."""
+    return Groups(micro_batches) if packing is None else packing
 
 
 def plan(length_QG: np.ndarray, prompt: int, tokens: int, choices: tuple[Layout, ...]) -> tuple[dict[str, np.ndarray], float]:

@@ -8,9 +8,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from mathrl.rl import packing as packings
 from mathrl.rl.advantages import all_equal, charge_steps, group_advantages
-from mathrl.rl.packing import Packing
-from mathrl.rl.parts import Groups
 from mathrl.rl.surrogate import laid_out, penalties, policy_gradient
 from mathrl.rl.types import Experience
 from mathrl.train.losses import LOGITS_MIB
@@ -21,8 +20,8 @@ from mathrl.train.step import apply_gradients
 @functools.partial(jax.jit, donate_argnames='state',
                    static_argnames=('model', 'optimizer', 'coefficient', 'normalisation', 'advantages', 'reward_kl',
                                     'micro_batches', 'logits_mib'))
-def policy_step(state: TrainState, ref_params, experience: Experience, packing: Packing | None = None, *, model, optimizer,
-                coefficient, normalisation, advantages=group_advantages, reward_kl=None, micro_batches: int = 1,
+def policy_step(state: TrainState, ref_params, experience: Experience, packing: packings.Packing | None = None, *, model,
+                optimizer, coefficient, normalisation, advantages=group_advantages, reward_kl=None, micro_batches: int = 1,
                 logits_mib: float = LOGITS_MIB):
     """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it.
 
@@ -34,7 +33,7 @@ def policy_step(state: TrainState, ref_params, experience: Experience, packing: 
     device at once (see train/losses.py).
     """
     experience, ref_logps_QGT = laid_out(experience), None
-    cut = Groups(micro_batches) if packing is None else packing
+    cut = packings.cut(packing, micro_batches)
     rewards_QGT = experience.rewards_QGT
     if reward_kl is not None:
         costs_QGT, ref_logps_QGT = penalties(reward_kl, model, ref_params, experience, cut, logits_mib)

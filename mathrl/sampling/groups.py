@@ -38,11 +38,18 @@ class Decoding:
         return min(self.block or min(-(-max_tokens // 2), 256), max_tokens)
 
 
-def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key: jax.Array, question_Q: np.ndarray, *,
-                  model, mesh, outputs: int, max_tokens: int, sampling: Sampling, eos_id: int | tuple[int, ...],
-                  decoding: Decoding = Decoding(), limit_QG: np.ndarray | None = None,
-                  finished: Callable[[int, np.ndarray, np.ndarray], None] | None = None) -> Rollouts:
-    """`outputs` outputs of each prompt (host arrays), laid out over the mesh; question_Q: their numbers in random keys.
+def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key: jax.Array, question_Q: np.ndarray, *, mesh,
+                  **settings) -> Rollouts:
+    """What write_groups writes (settings: its own), laid out over the mesh for an update."""
+    written = write_groups(params, prompt_QS, prompt_length_Q, key, question_Q, mesh=mesh, **settings)
+    return written.rollouts(mesh, prompt_QS, prompt_length_Q)
+
+
+def write_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key: jax.Array, question_Q: np.ndarray, *,
+                 model, mesh, outputs: int, max_tokens: int, sampling: Sampling, eos_id: int | tuple[int, ...],
+                 decoding: Decoding = Decoding(), limit_QG: np.ndarray | None = None,
+                 finished: Callable[[int, np.ndarray, np.ndarray], None] | None = None) -> 'HostGroups':
+    """`outputs` outputs of each prompt (host arrays), on the host; question_Q: their numbers in random keys.
 
     limit_QG: the most tokens of each output, where they differ (at least 1, at most max_tokens).
     finished(question's place in the arrays, tokens_GT, length_G) is called for each question when all of its outputs have
@@ -50,7 +57,7 @@ def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, ke
     """
     parts, (Q, ends) = sharding.batch_devices(mesh), (len(prompt_QS), end_ids(eos_id))
     block, batch = decoding.block_of(max_tokens), slots.new_batch(Q, outputs, parts, decoding.rows, decoding.smallest)
-    results, left_Q = _Results(Q, outputs, max_tokens, ends[0]), np.full(Q, outputs)
+    results, left_Q = HostGroups(Q, outputs, max_tokens, ends[0]), np.full(Q, outputs)
     limit_QG = np.full((Q, outputs), max_tokens) if limit_QG is None else limit_QG
     if limit_QG.shape != (Q, outputs) or limit_QG.min() < 1 or limit_QG.max() > max_tokens:
         raise ValueError(f'limits of {Q} x {outputs} outputs must lie in 1 .. max_tokens={max_tokens}; '
@@ -80,11 +87,11 @@ def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, ke
         pages, taken = [*pages, page], batch.admit()
     for question in done:
         finished(question, results.tokens_QGT[question], results.length_QG[question])
-    return results.rollouts(mesh, prompt_QS, prompt_length_Q)
+    return results
 
 
-class _Results:
-    """What has been written, on the host."""
+class HostGroups:
+    """What has been written, on the host; end tokens stand behind the end of an output."""
 
     def __init__(self, questions: int, outputs: int, tokens: int, end: int):
         shape = (questions, outputs, tokens)
@@ -100,7 +107,7 @@ class _Results:
         return Rollouts(**sharding.place_named(mesh, arrays))
 
 
-def _plan(batch: slots.Batch, tables: dict, place: Callable, results: _Results, prompt_QS, prompt_length_Q, question_Q,
+def _plan(batch: slots.Batch, tables: dict, place: Callable, results: HostGroups, prompt_QS, prompt_length_Q, question_Q,
           limit_QG) -> blocks.Plan:
     """The rows of the next block, on the devices."""
     flat = lambda x_PB: place(x_PB.reshape(-1).astype(x_PB.dtype if x_PB.dtype == bool else np.int32), 'B')
@@ -116,7 +123,7 @@ def _plan(batch: slots.Batch, tables: dict, place: Callable, results: _Results, 
         prompt_length_Q=place(prompt_length_Q[batch.slot_questions()].astype(np.int32), 'Q'))
 
 
-def _read(batch: slots.Batch, results: _Results, written: dict[str, np.ndarray]) -> list[int]:
+def _read(batch: slots.Batch, results: HostGroups, written: dict[str, np.ndarray]) -> list[int]:
     """Puts what a launch wrote into the results; rows that are done leave -> the question of each of them."""
     by_part = {name: x.reshape((len(batch.parts), batch.rows) + x.shape[1:]) for name, x in written.items()}
     ended = []

@@ -9,7 +9,9 @@ the difference; AdamW's share of a layer is in it. Prompts' attention in the TPU
 Memory is that of all 30 layers, as a run compiles them, with 4 outputs a chip in a micro-batch.
 
 Beside it stands google-tunix 0.1.7's step for 4 sequences a chip, compiled for 64 chips of v5p: 315 TFLOP and 645 GB (713 on
-v5e), 5.96 GiB at its peak; it computes a prompt for every output. Bytes are what XLA's operations read and write after fusion.
+v5e), 5.96 GiB at its peak. It computes a prompt for every output, and is the update alone: the reference's log-probs are an
+argument, where ours computes them. So the ratios are of unlike work, ours with a forward pass more. Bytes are what XLA's
+operations read and write after fusion.
 
 Then, by arithmetic, decoding: bytes of keys and values that one token of all 1024 outputs reads at full length, the prompt
 stored once a question against once an output.
@@ -74,8 +76,9 @@ def update_cost(name: str, remat: str, layers: int = 30) -> dict:
             'memory_ratio': peak_gib / TUNIX['peak_gib']}
 
 
-def cache_bytes(per_token: int = 2 * 30 * 32 * 128 * 2) -> dict:
+def cache_bytes() -> dict:
     """Of one token of every output, at its last token, on all chips; keys and values in bfloat16."""
+    per_token = 2 * 30 * 32 * 128 * 2
     own, repeated, shared = Q * G * T, Q * G * S, Q * S
     return {'kv_gb_per_token_shared': (own + shared) * per_token / 1e9,
             'kv_gb_per_token_repeated': (own + repeated) * per_token / 1e9,

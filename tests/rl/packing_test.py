@@ -22,7 +22,7 @@ LENGTHS = {'ones': np.ones((Q, G), np.int32), 'full': np.full((Q, G), T, np.int3
 
 @pytest.mark.parametrize('choices', CHOICES, ids=str)
 @pytest.mark.parametrize('name', LENGTHS)
-def test_every_token_lies_somewhere_once_and_in_order(choices, name, monkeypatch):
+def test_every_token_lies_somewhere_once_and_in_order(choices, name):
     length_QG = LENGTHS[name]
     for layout in choices:
         arrays, fill = packing.plan(length_QG, S, T, (layout,))
@@ -46,7 +46,7 @@ def test_the_layout_that_computes_the_least_is_taken():
     assert (coarse, fine) == (packing.Layout(4, 2, 8), packing.Layout(8, 4, 2))
     count = lambda length_QG: int(packing.plan(length_QG, 32, 64, (coarse, fine))[0]['count'])
     assert count(np.full((8, 8), 64)) == 4, 'each prompt once'
-    assert count(np.full((8, 8), 8)) == 2, '8 units of one row, of which two would be room'
+    assert count(np.full((8, 8), 8)) == 2, '8 units, whose second rows stay empty'
     assert fine.computed([1] * 8, 32, 64) == 2 * 4 * (32 + 2 * 64) < coarse.computed([1] * 8, 32, 64)
 
 
