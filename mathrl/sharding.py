@@ -277,7 +277,8 @@ def _activation_cuts(mesh, axes: str, shape: tuple[int, ...]) -> list:
 def place(mesh: Mesh, x: np.ndarray, axes: str) -> jax.Array:
     """Puts a host array that every process holds whole onto the mesh, cut by its axes."""
     x = np.asarray(x)
-    return jax.make_array_from_callback(x.shape, placed_sharding(mesh, x.shape, axes), lambda index: x[index])
+    with jax.transfer_guard_host_to_device('allow'):      # which would take it for one that nobody asked for
+        return jax.make_array_from_callback(x.shape, placed_sharding(mesh, x.shape, axes), lambda index: x[index])
 
 
 def placed_sharding(mesh: Mesh, shape: tuple[int, ...], axes: str) -> NamedSharding:
@@ -305,7 +306,7 @@ def map_rows(score: Callable, x_QGT: jax.Array) -> tuple[jax.Array, ...]:
         where = tuple((part.start or 0, part.stop) for part in shard.index)
         if where not in found:
             questions = np.arange(x_QGT.shape[0])[shard.index[0]]
-            found[where] = score(questions, np.asarray(shard.data))
+            found[where] = score(questions, jax.device_get(shard.data))
         blocks.append([jax.device_put(block, shard.device) for block in found[where]])
     return tuple(jax.make_array_from_single_device_arrays(x_QGT.shape, x_QGT.sharding, list(column)) for column in zip(*blocks))
 
@@ -319,9 +320,10 @@ def local_questions(mesh: Mesh, shape: tuple[int, int, int]) -> set[int]:
 def to_host(x: jax.Array) -> np.ndarray:
     """The whole array, on every process."""
     if x.is_fully_addressable:
-        return np.asarray(x)
+        return jax.device_get(x)
     from jax.experimental import multihost_utils
-    return multihost_utils.process_allgather(x, tiled=True)
+    with jax.transfer_guard('allow'):      # it hands its arrays over implicitly
+        return multihost_utils.process_allgather(x, tiled=True)
 
 
 def layout_text(where: NamedSharding) -> str:

@@ -28,13 +28,10 @@ def answer(model, params, tokenizer, mesh, problems: list, prompts: list[list[in
 
     Random keys come from (seed, the problem's place, the output), so that batch size and mesh change nothing.
     """
-    sampler, key = Sampler(model, params, tokenizer, mesh, max_tokens, batch), jax.random.key(seed)
-    for start in range(0, len(problems), batch):
-        rows = range(start, min(start + batch, len(problems)))
-        outputs = sampler.sample([prompts[row] for row in rows], rows, key, outputs=samples, sampling=sampling, width=width)
-        for row, group in zip(rows, outputs):
-            verdicts = [grade(output.text, problems[row].answer, problems[row].problem) for output in group]
-            yield [graded(output, verdict) for output, verdict in zip(group, verdicts)]
+    sampler = Sampler(model, params, tokenizer, mesh, max_tokens, batch)
+    outputs = sampler.sample(prompts, range(len(prompts)), jax.random.key(seed), outputs=samples, sampling=sampling, width=width)
+    for problem, group in zip(problems, outputs):
+        yield [graded(output, grade(output.text, problem.answer, problem.problem)) for output in group]
 
 
 def graded(output: Written, verdict) -> Output:

@@ -6,9 +6,13 @@ from typing import Any, Callable, Sequence
 import jax
 import numpy as np
 
+from mathrl.sampling import slots
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.groups import write_groups
+from mathrl.sampling.groups import Decoding, write_groups
 from mathrl.sampling.rollout import pad_prompts, written
+
+
+TURN = 16      # batches whose outputs are on the host together; within them the next prompts take the places of what has ended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Written:
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """A model that writes behind prompts, `batch` prompts at once and at most max_tokens tokens behind each.
+    """A model that writes behind prompts, outputs of `batch` prompts at once and at most max_tokens tokens behind each.
 
     Any of the tokenizer's stop_ids ends an output.
     """
@@ -33,26 +37,34 @@ class Sampler:
     batch: int
 
     def sample(self, prompts: Sequence[list[int]], questions: Sequence[int], key: jax.Array, *, outputs: int,
-               sampling: Sampling, width: int) -> list[list[Written]]:
+               sampling: Sampling, width: int, limits: Sequence[int] = (),
+               finished: Callable[[int], None] | None = None) -> list[list[Written]]:
         """`outputs` outputs of each prompt (token ids, padded to `width`), in order.
 
-        Random keys come from (key, question, output): questions[i] is the number of prompt i.
+        Random keys come from (key, question, output): questions[i] is the number of prompt i. limits: the most tokens of each
+        prompt's outputs, where they differ. finished(i) is called once all outputs of prompt i have ended, while others go on.
         """
-        tokens = self.sample_tokens(prompts, questions, key, outputs=outputs, sampling=sampling, width=width)
+        tokens = self.sample_tokens(prompts, questions, key, outputs=outputs, sampling=sampling, width=width, limits=limits,
+                                    finished=finished)
         return [[self._read(tokens_T) for tokens_T in tokens_GT] for tokens_GT in tokens]
 
     def sample_tokens(self, prompts: Sequence[list[int]], questions: Sequence[int], key: jax.Array, *, outputs: int,
-                      sampling: Sampling, width: int) -> list[np.ndarray]:
-        """The outputs' tokens instead: an array [G, T] for each prompt, end tokens behind each output."""
-        found = []
-        for start in range(0, len(prompts), self.batch):
-            rows = [min(row, len(prompts) - 1) for row in range(start, start + self.batch)]    # the last one is filled up
-            prompt_QS, length_Q = pad_prompts([prompts[row] for row in rows], width, self.tokenizer.pad_id)
-            question_Q = np.array([questions[row] for row in rows], np.int32)
-            groups = write_groups(self.params, prompt_QS, length_Q, key, question_Q, model=self.model, mesh=self.mesh,
-                                  outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
-                                  eos_id=self.tokenizer.stop_ids)
-            found += list(groups.tokens_QGT[:len(prompts) - start])
+                      sampling: Sampling, width: int, limits: Sequence[int] = (),
+                      finished: Callable[[int], None] | None = None) -> list[np.ndarray]:
+        """The outputs' tokens instead: an array [G, T] for each prompt, T its limit; end tokens behind each output."""
+        limits, found = limits or [self.max_tokens] * len(prompts), []
+        for start in range(0, len(prompts), TURN * self.batch):
+            rows = range(start, min(start + TURN * self.batch, len(prompts)))
+            fillers = max(0, min(slots.bucket(len(rows)), 2 * self.batch) - len(rows))      # few sizes, so that few are compiled
+            filled = lambda values: [*(values[row] for row in rows), *[values[rows[-1]]] * fillers]
+            prompt_QS, length_Q = pad_prompts(filled(prompts), width, self.tokenizer.pad_id)
+            limit_Q = np.array([*(limits[row] for row in rows), *[1] * fillers])
+            ended = lambda place, *_: finished(rows[place]) if place < len(rows) else None
+            groups = write_groups(self.params, prompt_QS, length_Q, key, np.array(filled(questions), np.int32), model=self.model,
+                                  mesh=self.mesh, outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
+                                  eos_id=self.tokenizer.stop_ids, decoding=Decoding(rows=self.batch * outputs),
+                                  limit_QG=np.tile(limit_Q[:, None], outputs), finished=finished and ended)
+            found += [tokens_GT[:, :limits[row]] for row, tokens_GT in zip(rows, groups.tokens_QGT)]
         return found
 
     def _read(self, tokens_T: np.ndarray) -> Written:

@@ -73,7 +73,7 @@ def _round(sampler: Sampler, outputs: list['_Output'], key: jax.Array, sampling:
     for width in sorted({bucket(len(one)) for one in ids}):
         rows = [row for row, one in enumerate(ids) if bucket(len(one)) == width]
         more = sampler.sample([ids[row] for row in rows], [outputs[row].number for row in rows], key, outputs=1,
-                              sampling=sampling, width=width)
+                              sampling=sampling, width=width, limits=[outputs[row].room() for row in rows])
         calling += [outputs[row] for row, [part] in zip(rows, more) if outputs[row].add(part)]
     return calling
 
@@ -105,6 +105,10 @@ class _Output:
         self.text += f'\n{block}'
         self.truncated = self._left() <= 0
         return not self.truncated
+
+    def room(self) -> int:
+        """The most tokens that the model may write on, an end among them."""
+        return min(self._left() + 1, self._sampler.max_tokens)
 
     def _left(self) -> int:
         return self._sampler.max_tokens - len(self._sampler.tokenizer.encode(self.text))

@@ -20,38 +20,51 @@ class PromptCache:
 
 
 @flax.struct.dataclass
-class OutputCache:
-    """Keys and values of the outputs so far, an array a layer: a stacked array would be copied a layer at a time.
-
-    All outputs are decoded in step, so one length serves them all.
-    """
-    keys_QKGTH: tuple[jax.Array, ...]
-    values_QKGTH: tuple[jax.Array, ...]
-    length: jax.Array         # int32 scalar
+class Stored:
+    """Keys or values [B, K, S, H] as a cache holds them: in int8 they are x times a scale for each token and head."""
+    x_BKSH: jax.Array
+    scale_BK1S: jax.Array | None = None
 
 
-def empty_output_cache(prompts: PromptCache, outputs: int, tokens: int) -> OutputCache:
-    """Room for `outputs` outputs of `tokens` tokens behind each prompt."""
-    layers, questions, _, kv_heads, head_dim = prompts.keys_LQSKH.shape
-    zeros = tuple(jnp.zeros((questions, kv_heads, outputs, tokens, head_dim), prompts.keys_LQSKH.dtype) for _ in range(layers))
-    return OutputCache(zeros, zeros, jnp.int32(0))
+def store(x_BKSH: jax.Array, dtype) -> Stored:
+    """x rounded to a dtype; to int8 in steps of a 127th of its token's and head's largest number."""
+    if jnp.dtype(dtype) != jnp.int8:
+        return Stored(x_BKSH.astype(dtype))
+    exact_BKSH = x_BKSH.astype(jnp.promote_types(x_BKSH.dtype, jnp.float32))
+    scale_BKS1 = jnp.max(jnp.abs(exact_BKSH), axis=-1, keepdims=True) / 127
+    steps_BKSH = jnp.round(exact_BKSH / jnp.where(scale_BKS1 > 0, scale_BKS1, 1)).astype(jnp.int8)
+    return Stored(steps_BKSH, jnp.swapaxes(scale_BKS1, 2, 3))
+
+
+def put(cache: Stored, column_BK1H: jax.Array, i) -> Stored:
+    """The cache with one more token in column i."""
+    write, new = jax.lax.dynamic_update_slice_in_dim, store(column_BK1H, cache.x_BKSH.dtype)
+    scale_BK1S = None if new.scale_BK1S is None else write(cache.scale_BK1S, new.scale_BK1S, i, axis=3)
+    return Stored(write(cache.x_BKSH, new.x_BKSH, i, axis=2), scale_BK1S)
 
 
 @flax.struct.dataclass
 class RowCache:
-    """Keys and values by rows, an array a layer, [B, K, S, H]: of prompts, or of S tokens of outputs decoded together."""
-    keys_BKSH: tuple[jax.Array, ...]
-    values_BKSH: tuple[jax.Array, ...]
+    """Keys and values by rows, one a layer: of prompts, or of S tokens of outputs decoded together."""
+    keys: tuple[Stored, ...]
+    values: tuple[Stored, ...]
 
     @property
     def columns(self) -> int:
-        return self.keys_BKSH[0].shape[2]
+        return self.keys[0].x_BKSH.shape[2]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.keys[0].x_BKSH.dtype
 
 
 def empty_row_cache(like: RowCache, rows: int, columns: int) -> RowCache:
-    """Zeros for the layers and heads of another one."""
-    empty = lambda x_BKSH: jnp.zeros((rows, x_BKSH.shape[1], columns, x_BKSH.shape[3]), x_BKSH.dtype)
-    return jax.tree.map(empty, like)
+    """Zeros for the layers, heads and dtype of another one."""
+    def empty(one: Stored) -> Stored:
+        _, K, _, H = one.x_BKSH.shape
+        scale_BK1S = None if one.scale_BK1S is None else jnp.zeros((rows, K, 1, columns), one.scale_BK1S.dtype)
+        return Stored(jnp.zeros((rows, K, columns, H), one.x_BKSH.dtype), scale_BK1S)
+    return jax.tree.map(empty, like, is_leaf=lambda x: isinstance(x, Stored))
 
 
 @dataclasses.dataclass(frozen=True)

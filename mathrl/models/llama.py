@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from mathrl.models import attention, fused_attention, row_attention
 from mathrl.models.attention import heads_first
-from mathrl.models.cache import OutputCache, Places, PromptCache, RowCache
+from mathrl.models.cache import Places, PromptCache, RowCache, put, store
 from mathrl.sharding import constrain, look_up
 
 
@@ -160,7 +160,8 @@ class Llama:
         """Fresh parameters: a plain dict of arrays."""
         tokens_BT = jnp.zeros((1, 2), jnp.int32)
         attend = _attend_packed(jnp.ones((1, 2), jnp.int32))
-        return Transformer(self.config).init(key, tokens_BT, tokens_BT, attend, 'BT', None)['params']
+        looped = dataclasses.replace(self.config, unroll=1, remat='')      # the same numbers, compiled faster
+        return Transformer(looped).init(key, tokens_BT, tokens_BT, attend, 'BT', None)['params']
 
     def _run(self, params, tokens, positions, attend, axes, kept=None):
         return Transformer(self.config).apply({'params': params}, tokens, positions, attend, axes, kept)
@@ -201,54 +202,23 @@ class Llama:
         kept = (prompts.keys_LQSKH, prompts.values_LQSKH)
         return self._run(params, tokens_QGT, positions_QGT, attend, 'QGT', kept)[0]
 
-    def decoder(self, params, prompts: PromptCache) -> Callable:
-        """step(tokens_QG, cache) -> (h_QGD that predicts the next token, the cache with this one in it).
-
-        What does not change from token to token is computed here, outside the loop that calls step; the layers are
-        unrolled, so that each one's weights and cache are arrays of their own.
-        """
-        c = self.config
-        layers = [jax.tree.map(lambda x: x[layer], params['layers']) for layer in range(c.layers)]
-        prompt_kv = [(heads_first(keys), heads_first(values)) for keys, values in zip(prompts.keys_LQSKH, prompts.values_LQSKH)]
-        prompt_mask_QS = attention.prompt_mask(prompts)
-
-        def step(tokens_QG, cache: OutputCache):
-            mask_1S = (jnp.arange(cache.keys_QKGTH[0].shape[3]) <= cache.length)[None]
-            write = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, heads_first(new), cache.length, axis=3)
-
-            def attend(q_QG1NH, k_QG1KH, v_QG1KH, kept):
-                keys_QKGTH, values_QKGTH = write(kept[0], k_QG1KH), write(kept[1], v_QG1KH)
-                mixed = attention.attend_with_prompt(q_QG1NH, keys_QKGTH, values_QKGTH, mask_1S, *kept[2:], prompt_mask_QS)
-                return mixed, (keys_QKGTH, values_QKGTH)
-            h_QG1D = constrain(params['embed_VD'].astype(c.dtype)[tokens_QG[:, :, None]], 'QGTD')
-            positions_QG1 = jnp.broadcast_to((prompts.length_Q + cache.length)[:, None, None], h_QG1D.shape[:3])
-            angles = attention.rotary_angles(positions_QG1, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
-            written = []
-            for layer, own, prompt in zip(layers, zip(cache.keys_QKGTH, cache.values_QKGTH), prompt_kv):
-                h_QG1D, keep = Block(c, attend, 'QGT').apply({'params': layer}, h_QG1D, angles, own + prompt)
-                written.append(keep)
-            keys, values = zip(*written)
-            h_QGD = _rms_norm(h_QG1D[:, :, 0], params['norm_D'], c.norm_eps)
-            return h_QGD, OutputCache(keys, values, cache.length + 1)
-        return step
-
     def decoder_params(self, params) -> dict:
         """The parameters as row_decoder reads them: each layer's are arrays of their own, in the activations' dtype."""
         c = self.config
         cast = jax.tree.map(lambda x: x.astype(c.dtype), params)
         return cast | {'layers': tuple(jax.tree.map(lambda x: x[layer], cast['layers']) for layer in range(c.layers))}
 
-    def prefill_rows(self, params, prompt_QS) -> RowCache:
+    def prefill_rows(self, params, prompt_QS, kv_dtype) -> RowCache:
         """Keys and values [Q, K, S, H] of prompts padded on the right, whose columns behind their ends are to be masked.
 
-        params are decoder_params.
+        params are decoder_params; kv_dtype: in which the cache is stored.
         """
         c, one_QS = self.config, jnp.ones_like(prompt_QS)          # one segment: padding stands behind the prompt
         mask_QTS = attention.packed_mask(one_QS)
 
         def attend(q_QSNH, k_QSKH, v_QSKH, kept):
             mixed = fused_attention.attend_packed(q_QSNH, k_QSKH, v_QSKH, one_QS, mask_QTS, 'QS')
-            return mixed, tuple(constrain(heads_first(x), 'QKSH') for x in (k_QSKH, v_QSKH))
+            return mixed, [store(constrain(heads_first(x), 'QKSH'), kv_dtype) for x in (k_QSKH, v_QSKH)]
         positions_QS = jnp.broadcast_to(jnp.arange(prompt_QS.shape[1])[None], prompt_QS.shape)
         angles = attention.rotary_angles(positions_QS, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
         h_QSD, written = constrain(look_up(params['embed_VD'], prompt_QS), 'QSD'), []
@@ -271,18 +241,16 @@ class Llama:
 
         def step(token_B, page: RowCache, i):
             masks = old_masks + [jnp.arange(page.columns)[None, :] <= i]
-            put = jax.lax.dynamic_update_slice_in_dim
-            write = lambda old, new_BKH: put(old, new_BKH[:, :, None].astype(old.dtype), i, axis=2)
 
             def attend(q_BNH, k_BKH, v_BKH, kept):
-                prompt, *old, (keys_BKTH, values_BKTH) = kept
-                page = write(keys_BKTH, k_BKH), write(values_BKTH, v_BKH)
+                prompt, *old, (keys, values) = kept
+                page = put(keys, k_BKH[:, :, None], i), put(values, v_BKH[:, :, None], i)
                 own = [(*keys_values, mask_BS) for keys_values, mask_BS in zip((*old, page), masks)]
                 return row_attention.attend(q_BNH, own, *prompt, prompt_mask_QS, places), page
             h_BD = constrain(params['embed_VD'][token_B], 'BD')
             angles = attention.rotary_angles(prompt_length_B + length_B + i, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
             written = []
-            for layer, *kept in zip(params['layers'], *(zip(x.keys_BKSH, x.values_BKSH) for x in (prompts, *pages, page))):
+            for layer, *kept in zip(params['layers'], *(zip(x.keys, x.values) for x in (prompts, *pages, page))):
                 h_BD, keep = Block(c, attend, 'B').apply({'params': layer}, h_BD, angles, kept)
                 written.append(keep)
             return _rms_norm(h_BD, params['norm_D'], c.norm_eps), RowCache(*zip(*written))

@@ -8,28 +8,40 @@ import jax
 import jax.numpy as jnp
 
 from mathrl.models.attention import MASKED, wide
-from mathrl.models.cache import Places
+from mathrl.models.cache import Places, Stored
 
 
-def attend(q_BNH, own, prompt_k_QKSH, prompt_v_QKSH, prompt_mask_QS, places: Places) -> jax.Array:
+def attend(q_BNH, own, prompt_keys: Stored, prompt_values: Stored, prompt_mask_QS, places: Places) -> jax.Array:
     """One token of each row looks at its own tokens and at its question's prompt -> [B, N, H], by one softmax over all.
 
     own: (keys [B, K, S, H], values, mask [B or 1, S] of the columns that a row may see), for each of its caches. The prompt's
     keys and values are read once for all rows of its question, as products of matrices.
     """
     B, N, H = q_BNH.shape
-    exact = wide(q_BNH.dtype)
-    q_BKRH = (q_BNH * H ** -0.5).reshape(B, prompt_k_QKSH.shape[1], -1, H)      # R query heads share a key head
-    prompt_QKXS = jnp.einsum('qkxh,qksh->qkxs', places.to_questions(q_BKRH), prompt_k_QKSH, preferred_element_type=exact)
+    q_BKRH = (q_BNH * H ** -0.5).reshape(B, prompt_keys.x_BKSH.shape[1], -1, H)      # R query heads share a key head
+    prompt_QKXS = _scores(places.to_questions(q_BKRH), prompt_keys)
     scores = [places.to_rows(jnp.where(prompt_mask_QS[:, None, None], prompt_QKXS, MASKED))]
-    for keys_BKSH, _, mask_BS in own:
-        own_BKRS = jnp.einsum('bkrh,bksh->bkrs', q_BKRH, keys_BKSH, preferred_element_type=exact)
-        scores.append(jnp.where(mask_BS[:, None, None], own_BKRS, MASKED))
+    for keys, _, mask_BS in own:
+        scores.append(jnp.where(mask_BS[:, None, None], _scores(q_BKRH, keys), MASKED))
     highest_BKR1 = functools.reduce(jnp.maximum, [x_BKRS.max(-1, keepdims=True) for x_BKRS in scores])
     weights = [jnp.exp(x_BKRS - highest_BKR1) for x_BKRS in scores]
     total_BKR1 = sum(x_BKRS.sum(-1, keepdims=True) for x_BKRS in weights)
     prompt_QKXS, *own_weights = (x_BKRS.astype(q_BNH.dtype) for x_BKRS in weights)
-    mixed_BKRH = places.to_rows(jnp.einsum('qkxs,qksh->qkxh', places.to_questions(prompt_QKXS), prompt_v_QKSH))
-    for own_BKRS, (_, values_BKSH, _) in zip(own_weights, own):
-        mixed_BKRH += jnp.einsum('bkrs,bksh->bkrh', own_BKRS, values_BKSH)
+    mixed_BKRH = places.to_rows(_mixed(places.to_questions(prompt_QKXS), prompt_values))
+    for own_BKRS, (_, values, _) in zip(own_weights, own):
+        mixed_BKRH += _mixed(own_BKRS, values)
     return (mixed_BKRH / total_BKR1).astype(q_BNH.dtype).reshape(B, N, H)
+
+
+def _scores(q_BKXH, keys: Stored) -> jax.Array:
+    """[B, K, X, S]. Of int8 keys the product is scaled, so that no other copy of the cache is made."""
+    x_BKXS = jnp.einsum('bkxh,bksh->bkxs', q_BKXH, keys.x_BKSH.astype(q_BKXH.dtype), preferred_element_type=wide(q_BKXH.dtype))
+    return x_BKXS if keys.scale_BK1S is None else x_BKXS * keys.scale_BK1S
+
+
+def _mixed(weights_BKXS, values: Stored) -> jax.Array:
+    """[B, K, X, H]. For int8 values the weights are scaled, as in _scores."""
+    dtype = weights_BKXS.dtype
+    if values.scale_BK1S is not None:
+        weights_BKXS = (weights_BKXS * values.scale_BK1S).astype(dtype)
+    return jnp.einsum('bkxs,bksh->bkxh', weights_BKXS, values.x_BKSH.astype(dtype))

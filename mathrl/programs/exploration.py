@@ -42,14 +42,13 @@ class Explorer:
 
         The rewards by name are None once groups were replaced.
         """
-        key = jax.random.fold_in(key, step)
         rows = self.problems.rows(self.seed, step, self.questions)
-        groups, by_name = self._groups(params, reward, key, rows, turn=0)
+        groups, by_name = self._groups(params, reward, key, step, rows, turn=0)
         metrics = _metrics(groups, by_name, self.tokenizer.stop_ids)      # of what the policy wrote, before any choice among it
         turns = 1
         while turns <= self.refills and (equal_Q := _all_equal(groups)).any():
             more_rows = self.problems.spare_rows(self.seed, step, turns, rows, self.questions)
-            more, _ = self._groups(params, reward, key, more_rows, turns)
+            more, _ = self._groups(params, reward, key, step, more_rows, turns)
             chosen_Q = replacements(equal_Q, _all_equal(more))
             groups, rows = _chosen(groups, more, chosen_Q), np.concatenate([rows, more_rows])[chosen_Q]
             turns, by_name = turns + 1, None
@@ -57,18 +56,20 @@ class Explorer:
             metrics['sampling_turns'] = turns
         return groups, rows, by_name, metrics | {'samples': turns * self.questions * self.group_size}
 
-    def rollouts(self, params, key: jax.Array, rows: np.ndarray, first: int = 0, finished: Callable | None = None) -> Rollouts:
-        """Groups for some problems; for random keys the questions are numbered from `first`. finished: see sample_groups."""
+    def rollouts(self, params, key: jax.Array, step: int, rows: np.ndarray, first: int = 0,
+                 finished: Callable | None = None) -> Rollouts:
+        """Groups for some problems; for random keys the questions are numbered from `first`. finished: see write_groups."""
         prompt_QS, length_Q = self.problems.padded(rows)
         number_Q = np.arange(first, first + len(rows), dtype=np.int32)
-        return sample_groups(params, prompt_QS, length_Q, key, number_Q, model=self.model, mesh=self.mesh,
-                             outputs=self.group_size, max_tokens=self.max_tokens, sampling=self.sampling,
-                             eos_id=self.tokenizer.stop_ids, decoding=self.decoding, finished=finished)
+        with jax.transfer_guard('disallow'):
+            return sample_groups(params, prompt_QS, length_Q, key, number_Q, model=self.model, mesh=self.mesh,
+                                 outputs=self.group_size, max_tokens=self.max_tokens, sampling=self.sampling,
+                                 eos_id=self.tokenizer.stop_ids, decoding=self.decoding, step=step, finished=finished)
 
-    def _groups(self, params, reward, key, rows, turn: int):
+    def _groups(self, params, reward, key, step: int, rows, turn: int):
         problems, shape = [self.problems.problems[row] for row in rows], (len(rows), self.group_size, self.max_tokens)
         with Ahead(reward, problems, self.tokenizer, self.mesh, shape) as ahead:
-            rollouts = self.rollouts(params, key, rows, turn * self.questions, ahead.begin)
+            rollouts = self.rollouts(params, key, step, rows, turn * self.questions, ahead.begin)
             return experience(Outputs(rollouts, problems, self.tokenizer, ahead.scores), reward)
 
 

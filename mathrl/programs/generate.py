@@ -1,6 +1,6 @@
 """What a model writes behind prompts: JSONL of `prompt` in, `prompt` and `outputs` out."""
 import collections
-import dataclasses
+import itertools
 import logging
 from typing import Callable
 
@@ -36,19 +36,14 @@ def run(*, workdir: epath.Path, model: str, prompts: str, mesh, output: str = ''
     if longest > model_config.context:
         logging.warning('prompts and outputs of %d tokens: the model was made for %d', longest, model_config.context)
 
-    first, outputs, done = jax.process_index() == 0, [[] for _ in texts], 0
+    first, outputs, done = jax.process_index() == 0, [[] for _ in texts], itertools.count(1)
     with jax.set_mesh(mesh), Progress('generate', len(texts), 'prompt', enabled=first) as progress:
         sampler = Sampler(llama, open_params(llama, mesh), tokenizer, mesh, max_tokens, batch)
         for width, places in _by_width(encoded).items():
-            for start in range(0, len(places), batch):
-                chosen = places[start:start + batch]
-                sized = dataclasses.replace(sampler, batch=_rows(len(chosen), batch))
-                found = sized.sample([encoded[place] for place in chosen], chosen, jax.random.key(seed), outputs=samples,
-                                     sampling=sampling, width=width)
-                for place, group in zip(chosen, found):
-                    outputs[place] = [one.text for one in group]
-                done += len(chosen)
-                progress.update(done)
+            found = sampler.sample([encoded[place] for place in places], places, jax.random.key(seed), outputs=samples,
+                                   sampling=sampling, width=width, finished=lambda _: progress.update(next(done)))
+            for place, group in zip(places, found):
+                outputs[place] = [one.text for one in group]
     if first:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(target, ({'prompt': text, 'outputs': group} for text, group in zip(texts, outputs)))
@@ -77,8 +72,3 @@ def _by_width(encoded: list[list[int]]) -> dict[int, list[int]]:
     for place, ids in enumerate(encoded):
         places[bucket(len(ids))].append(place)
     return dict(sorted(places.items()))
-
-
-def _rows(count: int, batch: int) -> int:
-    """Rows of a batch of `count` prompts: a power of two, so that few are compiled, and at most `batch`."""
-    return min(batch, 1 << (count - 1).bit_length())

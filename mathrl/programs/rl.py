@@ -103,7 +103,8 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         kept.write(step, experience, [train_set.problems[row] for row in rows], by_name)
         sampled = time.perf_counter()
         trained = {name: extra[name] for name in beside}
-        state, trained, metrics = learn.learn(state, trained, extra.get('reference'), experience)
+        with jax.transfer_guard('disallow'):
+            state, trained, metrics = learn.learn(state, trained, extra.get('reference'), experience)
         extra.update(trained)
         jax.block_until_ready(metrics)
         written, update_seconds = explored['length'] * questions * group_size, time.perf_counter() - sampled
@@ -112,7 +113,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         metrics |= explored | {'rollout_tokens_per_s': written / (sampled - began),
                                'update_tokens_per_s': updates * written / update_seconds,
                                **{f'update_{name}': x for name, x in mfu(flops, update_seconds).items()}}
-        return state.replace(step=jnp.full_like(state.step, step + 1)), metrics | before, int(written)
+        return state.replace(step=sharding.place(mesh, np.asarray(step + 1, state.step.dtype), '')), metrics | before, int(written)
 
     def begin_iteration(params, iteration):
         extra['reference'] = as_reference(params)

@@ -44,14 +44,17 @@ class Written:
     done_B: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'gather'))
-def begin(params, prompt_QS, *, model, gather: bool = True) -> tuple[dict, RowCache]:
-    """(the parameters as the other parts read them, keys and values of the first prompts in all question slots).
+@functools.partial(jax.jit, static_argnames=('model', 'gather', 'kv_dtype'))
+def begin(params, prompt_QS, key, step, *, model, gather: bool = True,
+          kv_dtype: str = '') -> tuple[dict, RowCache, jax.Array]:
+    """(the parameters as the other parts read them, keys and values of the first prompts in all question slots, the key).
 
-    gather: parameters are gathered over fsdp once, and a device then holds them cut over tensor alone.
+    step: a number that is folded into the key, where it is not negative. gather: parameters are gathered over fsdp once, and a device then
+    holds them cut over tensor alone. kv_dtype: of all caches from here on, '' for the activations'.
     """
     params = model.decoder_params(gather_parameters(params, model.config.dtype) if gather else params)
-    return params, model.prefill_rows(params, prompt_QS)
+    key = jnp.where(step < 0, key, jax.random.fold_in(key, step))
+    return params, model.prefill_rows(params, prompt_QS, kv_dtype or model.config.dtype), key
 
 
 @functools.partial(jax.jit, donate_argnames=('prompts',), static_argnames=('model',))
@@ -62,7 +65,7 @@ def admit(params, prompts: RowCache, fresh_FS, slot_PF, *, model) -> RowCache:
     def put(old_QKSH, new_FKSH):
         placed = jax.vmap(lambda old, slots, new: old.at[slots].set(new, mode='drop'))(cut(old_QKSH), slot_PF, cut(new_FKSH))
         return constrain(placed.reshape(old_QKSH.shape), 'QKSH')
-    return jax.tree.map(put, prompts, model.prefill_rows(params, fresh_FS))
+    return jax.tree.map(put, prompts, model.prefill_rows(params, fresh_FS, prompts.dtype))
 
 
 @jax.jit

@@ -12,25 +12,30 @@ import numpy as np
 
 from mathrl import sharding
 from mathrl.sampling import blocks, slots
-from mathrl.sampling.decode import end_ids
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.rollout import Rollouts
+from mathrl.sampling.rollout import Rollouts, end_ids
+
+KV_DTYPES = '', 'int8', 'bfloat16'
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
-    """How outputs are decoded; none of it changes what they are.
+    """How outputs are decoded; none of it but kv_dtype changes what they are.
 
     rows: outputs in flight at once (0: all); block: tokens between two looks at which have ended (0: half of max_tokens, 256
     at most); smallest: the fewest rows of a device that a batch shrinks to; gather: parameters are gathered over fsdp once,
-    and a device then holds them cut over tensor alone.
+    and a device then holds them cut over tensor alone. kv_dtype: of keys and values, of prompts too, one of KV_DTYPES ('':
+    the activations'); log-probs are those of the model that reads them so, from which the outputs are in fact drawn.
     """
     rows: int = 0
     block: int = 0
     smallest: int = 8
     gather: bool = True
+    kv_dtype: str = ''
 
     def __post_init__(self):
+        if self.kv_dtype not in KV_DTYPES:
+            raise ValueError(f'unknown kv_dtype {self.kv_dtype!r}; there are: {", ".join(map(repr, KV_DTYPES))}')
         if self.rows < 0 or self.block < 0 or self.smallest < 1:
             raise ValueError(f'decoding wants rows >= 0, block >= 0 and smallest >= 1; got {self}')
 
@@ -38,26 +43,37 @@ class Decoding:
         return min(self.block or min(-(-max_tokens // 2), 256), max_tokens)
 
 
-def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key: jax.Array, question_Q: np.ndarray, *, mesh,
-                  **settings) -> Rollouts:
-    """What write_groups writes (settings: its own), laid out over the mesh for an update."""
-    written = write_groups(params, prompt_QS, prompt_length_Q, key, question_Q, mesh=mesh, **settings)
-    return written.rollouts(mesh, prompt_QS, prompt_length_Q)
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """Outputs on the host: see Rollouts. Behind an output stands the first end token."""
+    tokens_QGT: np.ndarray
+    length_QG: np.ndarray
+    sampler_logps_QGT: np.ndarray
+    policy_logps_QGT: np.ndarray
+
+
+def sample_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key: jax.Array, question_Q: np.ndarray, *,
+                  mesh, **settings) -> Rollouts:
+    """What write_groups gives for the same arguments as the arrays that an update reads, laid out over the mesh."""
+    groups = write_groups(params, prompt_QS, prompt_length_Q, key, question_Q, mesh=mesh, **settings)
+    trained_QGT = (np.arange(groups.tokens_QGT.shape[2]) < groups.length_QG[..., None]).astype(np.int32)
+    return Rollouts(**sharding.place_named(mesh, vars(groups) | dict(
+        prompt_QS=prompt_QS, prompt_length_Q=prompt_length_Q, trained_QGT=trained_QGT)))
 
 
 def write_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key: jax.Array, question_Q: np.ndarray, *,
                  model, mesh, outputs: int, max_tokens: int, sampling: Sampling, eos_id: int | tuple[int, ...],
-                 decoding: Decoding = Decoding(), limit_QG: np.ndarray | None = None,
-                 finished: Callable[[int, np.ndarray, np.ndarray], None] | None = None) -> 'HostGroups':
-    """`outputs` outputs of each prompt (host arrays), on the host; question_Q: their numbers in random keys.
+                 decoding: Decoding = Decoding(), step: int = -1, limit_QG: np.ndarray | None = None,
+                 finished: Callable[[int, np.ndarray, np.ndarray], None] | None = None) -> Groups:
+    """`outputs` outputs of each prompt (host arrays), on the host; question_Q: the questions' numbers in random keys.
 
-    limit_QG: the most tokens of each output, where they differ (at least 1, at most max_tokens).
+    step: folded into the key where it is not negative, without a program of its own. limit_QG: the most tokens of each output, where they differ (at least 1, at most max_tokens).
     finished(question's place in the arrays, tokens_GT, length_G) is called for each question when all of its outputs have
     ended, while the devices write on; what it returns is not read.
     """
     parts, (Q, ends) = sharding.batch_devices(mesh), (len(prompt_QS), end_ids(eos_id))
     block, batch = decoding.block_of(max_tokens), slots.new_batch(Q, outputs, parts, decoding.rows, decoding.smallest)
-    results, left_Q = HostGroups(Q, outputs, max_tokens, ends[0]), np.full(Q, outputs)
+    results, left_Q = _empty(Q, outputs, max_tokens, ends[0]), np.full(Q, outputs)
     limit_QG = np.full((Q, outputs), max_tokens) if limit_QG is None else limit_QG
     if limit_QG.shape != (Q, outputs) or limit_QG.min() < 1 or limit_QG.max() > max_tokens:
         raise ValueError(f'limits of {Q} x {outputs} outputs must lie in 1 .. max_tokens={max_tokens}; '
@@ -65,7 +81,8 @@ def write_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key
     place, pages, done = functools.partial(sharding.place, mesh), [], []
     taken = batch.admit()
     first_QS = place(prompt_QS[batch.slot_questions()], 'QS')
-    params, prompts = blocks.begin(params, first_QS, model=model, gather=decoding.gather)
+    params, prompts, key = blocks.begin(params, first_QS, key, place(np.int32(step), ''), model=model, gather=decoding.gather,
+                                        kv_dtype=decoding.kv_dtype)
     while batch.alive():
         if fresh := slots.fresh(batch, taken) if pages else None:
             fresh_F, slot_PF = fresh
@@ -90,24 +107,13 @@ def write_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key
     return results
 
 
-class HostGroups:
-    """What has been written, on the host; end tokens stand behind the end of an output."""
-
-    def __init__(self, questions: int, outputs: int, tokens: int, end: int):
-        shape = (questions, outputs, tokens)
-        self.tokens_QGT, self.length_QG = np.full(shape, end, np.int32), np.zeros(shape[:2], np.int32)
-        self.sampler_logps_QGT, self.policy_logps_QGT = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-
-    def rollouts(self, mesh, prompt_QS, prompt_length_Q) -> Rollouts:
-        tokens = np.arange(self.tokens_QGT.shape[2])
-        arrays = dict(prompt_QS=prompt_QS, prompt_length_Q=prompt_length_Q, tokens_QGT=self.tokens_QGT,
-                      length_QG=self.length_QG,
-                      trained_QGT=(tokens < self.length_QG[..., None]).astype(np.int32),
-                      sampler_logps_QGT=self.sampler_logps_QGT, policy_logps_QGT=self.policy_logps_QGT)
-        return Rollouts(**sharding.place_named(mesh, arrays))
+def _empty(questions: int, outputs: int, tokens: int, end: int) -> Groups:
+    shape = questions, outputs, tokens
+    return Groups(np.full(shape, end, np.int32), np.zeros(shape[:2], np.int32), np.zeros(shape, np.float32),
+                  np.zeros(shape, np.float32))
 
 
-def _plan(batch: slots.Batch, tables: dict, place: Callable, results: HostGroups, prompt_QS, prompt_length_Q, question_Q,
+def _plan(batch: slots.Batch, tables: dict, place: Callable, results: Groups, prompt_QS, prompt_length_Q, question_Q,
           limit_QG) -> blocks.Plan:
     """The rows of the next block, on the devices."""
     flat = lambda x_PB: place(x_PB.reshape(-1).astype(x_PB.dtype if x_PB.dtype == bool else np.int32), 'B')
@@ -123,7 +129,7 @@ def _plan(batch: slots.Batch, tables: dict, place: Callable, results: HostGroups
         prompt_length_Q=place(prompt_length_Q[batch.slot_questions()].astype(np.int32), 'Q'))
 
 
-def _read(batch: slots.Batch, results: HostGroups, written: dict[str, np.ndarray]) -> list[int]:
+def _read(batch: slots.Batch, results: Groups, written: dict[str, np.ndarray]) -> list[int]:
     """Puts what a launch wrote into the results; rows that are done leave -> the question of each of them."""
     by_part = {name: x.reshape((len(batch.parts), batch.rows) + x.shape[1:]) for name, x in written.items()}
     ended = []

@@ -1,12 +1,7 @@
 """Groups of outputs for a batch of prompts, as the arrays that an update reads."""
 import flax.struct
 import jax
-import jax.numpy as jnp
 import numpy as np
-
-from mathrl.sampling.decode import decode, end_ids, output_keys
-from mathrl.sampling.filters import Sampling
-from mathrl.sharding import constrain, gather_parameters
 
 
 @flax.struct.dataclass
@@ -41,21 +36,9 @@ def prompt_width(prompts: list[list[int]], multiple: int = 8) -> int:
     return -(-max(len(prompt) for prompt in prompts) // multiple) * multiple
 
 
-def sample(params, prompt_QS, prompt_length_Q, key, question_Q, *, model, outputs: int, max_tokens: int,
-           sampling: Sampling, eos_id: int | tuple[int, ...]) -> Rollouts:
-    """Samples the groups in one program, all rows to the end of the longest: the plain form of groups.sample_groups, traceable.
-
-    question_Q numbers the questions for their random keys; eos_id: one end token, or several.
-    """
-    result = decode(gather_parameters(params, model.config.dtype), prompt_QS, prompt_length_Q,
-                    output_keys(key, question_Q, outputs), model=model, outputs=outputs, max_tokens=max_tokens,
-                    sampling=sampling, eos_id=eos_id)
-    result = {name: constrain(x, name.rsplit('_', 1)[-1]) for name, x in result.items()}
-    trained_QGT = jnp.arange(max_tokens)[None, None, :] < result['length_QG'][:, :, None]
-    return Rollouts(prompt_QS=prompt_QS, prompt_length_Q=prompt_length_Q, trained_QGT=trained_QGT.astype(jnp.int32), **result)
-
-
-sample_jit = jax.jit(sample, static_argnames=('model', 'outputs', 'max_tokens', 'sampling', 'eos_id'))
+def end_ids(eos_id: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The tokens that end an output: one, or several."""
+    return (eos_id,) if isinstance(eos_id, int) else eos_id
 
 
 def written(tokens_T: np.ndarray, eos_id: int | tuple[int, ...]) -> tuple[list[int], bool]:

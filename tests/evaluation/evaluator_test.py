@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mathrl import sharding
-from mathrl.evaluation import tool_turns
+from mathrl.evaluation import generation, tool_turns
 from mathrl.evaluation.evaluator import answer, answers
 from mathrl.evaluation.generation import Sampler
 from mathrl.models.llama import Llama, LlamaConfig
@@ -162,3 +162,20 @@ def test_tool_use_is_the_same_on_any_mesh_and_batch_size(form, monkeypatch):
         assert {output.truncated for output in outputs} == {True, False}
     else:
         assert len({answer.final for group in first for answer in group}) > 3
+
+
+# ---- many prompts in one call
+
+@pytest.mark.parametrize('turn, batch', [(16, 3), (2, 3), (16, 1)])
+def test_refilled_rows_turns_and_limits_are_as_one_prompt_at_a_time(turn, batch, monkeypatch):
+    monkeypatch.setattr(generation, 'TURN', turn)
+    mesh, limits, ended = sharding.make_mesh(devices=jax.devices()[:1]), [1 + 3 * place % 12 for place in range(10)], []
+    with jax.set_mesh(mesh):
+        settings = dict(outputs=2, sampling=Sampling(temperature=2.0), width=8)
+        sampler = Sampler(MODEL, params(), Numbers(), mesh, 12, batch)
+        found = sampler.sample_tokens(PROMPTS, range(10), jax.random.key(3), limits=limits, finished=ended.append, **settings)
+        for place, tokens_GT in enumerate(found):
+            alone, = sampler.sample_tokens([PROMPTS[place]], [place], jax.random.key(3), limits=[limits[place]], **settings)
+            np.testing.assert_array_equal(tokens_GT, alone)
+            assert tokens_GT.shape == (2, limits[place])
+    assert sorted(ended) == list(range(10))

@@ -35,8 +35,9 @@ class Script:
     def __init__(self, says, max_tokens=400):
         self.tokenizer, self.max_tokens, self._says, self.asked = Characters(), max_tokens, says, []
 
-    def sample(self, prompts, questions, key, *, outputs, sampling, width):
+    def sample(self, prompts, questions, key, *, outputs, sampling, width, limits):
         assert outputs == 1 and all(len(prompt) <= width for prompt in prompts)
+        assert all(1 < limit <= self.max_tokens for limit in limits)
         self.asked.append((list(questions), width, jax.random.key_data(key).tolist()))
         return [[self.write(self._says(self.tokenizer.decode(prompt)))] for prompt in prompts]
 

@@ -15,8 +15,8 @@ from mathrl import sharding
 from mathrl.models import hf, hf_export, hf_import
 from mathrl.models.attention import RopeScaling
 from mathrl.models.llama import Llama
-from mathrl.sampling.decode import decode, output_keys
 from mathrl.sampling.filters import Sampling
+from mathrl.sampling.groups import write_groups
 from mathrl.sampling.rollout import pad_prompts, written
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
@@ -72,9 +72,10 @@ def test_greedy_tokens_are_those_of_transformers(family):
     outputs = json.loads((GOLDEN / family / 'outputs.json').read_text())
     wanted = outputs['plain'] + outputs['chat']
     prompt_QS, length_Q = pad_prompts([one['prompt'] for one in wanted], 48, pad_id=2)
-    found = decode(params, prompt_QS, length_Q, output_keys(jax.random.key(0), np.arange(len(wanted)), 1), model=model, outputs=1,
-                   max_tokens=12, sampling=Sampling(temperature=0.0), eos_id=ENDS)
-    for row_T, one in zip(np.asarray(found['tokens_QGT'])[:, 0], wanted):
+    with jax.set_mesh(mesh := one_device()):
+        found = write_groups(params, prompt_QS, length_Q, jax.random.key(0), np.arange(len(wanted), dtype=np.int32), model=model,
+                             mesh=mesh, outputs=1, max_tokens=12, sampling=Sampling(temperature=0.0), eos_id=ENDS)
+    for row_T, one in zip(found.tokens_QGT[:, 0], wanted):
         ids, ended = written(row_T, ENDS)
         assert row_T[:len(ids) + ended].tolist() == one['ids']
 

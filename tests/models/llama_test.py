@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathrl.models.cache import empty_output_cache
 from mathrl.models.attention import RopeScaling
+from mathrl.models.cache import Places, empty_row_cache
 from mathrl.models.llama import Llama, LlamaConfig, config_from_json
 from mathrl.sharding import parameter_axes, path_text
 
@@ -261,14 +261,17 @@ def shared_logits(model, params, prompt_QS, length_Q, tokens_QGT):
 @functools.partial(jax.jit, static_argnums=0)
 def decoded_logits(model, params, prompt_QS, length_Q, tokens_QGT):
     """Token by token, each step's logits -> [Q, G, T, V]."""
-    prompts = model.prefill(params, prompt_QS, length_Q)
-    step = model.decoder(params, prompts)
+    rows, decoded = tokens_QGT.shape[0] * OUTPUTS, model.decoder_params(params)
+    prompts = model.prefill_rows(decoded, prompt_QS, model.config.dtype)
+    none_B, behind_B = jnp.zeros(rows, jnp.int32), jnp.repeat(length_Q, OUTPUTS)
+    step = model.row_decoder(decoded, prompts, length_Q, [], none_B, behind_B, Places(OUTPUTS))
 
-    def advance(cache, tokens_QG):
-        h_QGD, cache = step(tokens_QG, cache)
-        return cache, model.logits(params, h_QGD)
-    cache = empty_output_cache(prompts, OUTPUTS, TOKENS)
-    return jnp.moveaxis(jax.lax.scan(advance, cache, jnp.moveaxis(tokens_QGT, 2, 0))[1], 0, 2)
+    def advance(page, token):
+        h_BD, page = step(token[0], page, token[1])
+        return page, model.logits(params, h_BD)
+    page, tokens_TB = empty_row_cache(prompts, rows, TOKENS), tokens_QGT.reshape(rows, TOKENS).T
+    logits_TBV = jax.lax.scan(advance, page, (tokens_TB, jnp.arange(TOKENS)))[1]
+    return jnp.moveaxis(logits_TBV, 0, 1).reshape(tokens_QGT.shape + (-1,))
 
 
 def full_logits(model, params, prompt_QS, length_Q, tokens_QGT):

@@ -1,23 +1,30 @@
 """Decoding in blocks: the same outputs for any number of rows, block, order and mesh; and who is in which row."""
 import dataclasses
 import functools
+import os
+import sys
 
 import jax
 import numpy as np
 import pytest
 
 from mathrl import sharding
+from mathrl.models.cache import store
 from mathrl.models.llama import Llama, LlamaConfig
+from mathrl.rl.log_probs import output_logps
 from mathrl.sampling import blocks
 from mathrl.sampling.filters import Sampling
 from mathrl.sampling.groups import Decoding, sample_groups
-from mathrl.sampling.rollout import pad_prompts, sample_jit
+from mathrl.sampling.rollout import pad_prompts
+
+sys.path.append(os.path.dirname(__file__))
+from plain_sampling import plain_groups
 
 EOS, PAD, WIDTH, OUTPUTS, TOKENS = 1, 0, 8, 4, 12
 MODEL = Llama(LlamaConfig(vocab=24, width=16, layers=1, heads=4, kv_heads=2, head_dim=8, mlp_width=24))
 REFILLED = Decoding(rows=8, block=4)     # the settings that several tests share are compiled once
 PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 12, 13, 14], [15, 16], [17, 3, 9, 2], [21], [22, 23, 4, 4, 4], [9, 9]]
-NAMES = ('tokens_QGT', 'length_QG', 'trained_QGT')
+NAMES = ('tokens_QGT', 'length_QG')
 
 
 @functools.cache
@@ -40,11 +47,11 @@ def grouped(numbers=range(8), decoding=Decoding(), sizes=(1, 1, 1), outputs=OUTP
 
 
 @functools.cache
-def in_one_loop(sampling=Sampling(), eos_id=EOS):
-    """The plain sampler's: every output a row of one batch until the last one has ended."""
+def plainly(sampling=Sampling(), eos_id=EOS):
+    """The slow plain form's."""
     prompt_QS, length_Q = pad_prompts(PROMPTS, WIDTH, PAD)
-    return sample_jit(random_params(), prompt_QS, length_Q, jax.random.key(0), np.arange(8, dtype=np.int32), model=MODEL,
-                      outputs=OUTPUTS, max_tokens=TOKENS, sampling=sampling, eos_id=eos_id)
+    return plain_groups(random_params(), prompt_QS, length_Q, jax.random.key(0), np.arange(8, dtype=np.int32), model=MODEL,
+                        outputs=OUTPUTS, max_tokens=TOKENS, sampling=sampling, eos_id=eos_id)
 
 
 def assert_same(found, wanted, rows=slice(None)):
@@ -57,26 +64,26 @@ def assert_same(found, wanted, rows=slice(None)):
 @pytest.mark.parametrize('decoding', [Decoding(), Decoding(block=5, smallest=2), REFILLED,
                                       Decoding(rows=20, block=99)], ids=str)
 def test_rows_and_blocks_change_no_output(decoding):
-    wanted = in_one_loop()
+    wanted = plainly()
     assert len(set(np.asarray(wanted.length_QG).flat)) > 5, 'the outputs must be of many lengths'
     assert_same(grouped(decoding=decoding), wanted)
 
 
 @pytest.mark.parametrize('sampling', [Sampling(0.0), Sampling(1.3, top_k=7, top_p=0.8)], ids=str)
 def test_other_distributions_and_several_ends(sampling):
-    wanted = in_one_loop(sampling, (EOS, 5))
+    wanted = plainly(sampling, (EOS, 5))
     assert_same(grouped(decoding=REFILLED, sampling=sampling, eos_id=(EOS, 5)), wanted)
 
 
 def test_the_order_of_the_questions_changes_no_output():
     order = [7, 2, 0, 5]
-    assert_same(grouped(order, REFILLED), in_one_loop(), np.array(order))
+    assert_same(grouped(order, REFILLED), plainly(), np.array(order))
 
 
 @pytest.mark.parametrize('sizes, questions, outputs, rows', [
     ((8, 1, 1), 8, 4, 0), ((2, 2, 2), 8, 4, 16), ((1, 8, 1), 2, 4, 0), ((8, 1, 1), 3, 2, 0)], ids=str)
 def test_meshes_change_no_output(sizes, questions, outputs, rows):
-    decoding, wanted = Decoding(rows=rows, block=4, gather=sizes != (2, 2, 2)), in_one_loop()
+    decoding, wanted = Decoding(rows=rows, block=4, gather=sizes != (2, 2, 2)), plainly()
     found = grouped(range(questions), decoding, sizes, outputs)
     for name in NAMES:
         np.testing.assert_array_equal(getattr(found, name), np.asarray(getattr(wanted, name))[:questions, :outputs])
@@ -94,6 +101,53 @@ def test_greedy_is_the_full_forward():
         logits_TV = logits_TV[len(prompt) - 1:][:TOKENS]
         np.testing.assert_array_equal(tokens_GT[0], logits_TV.argmax(-1))
         assert (tokens_GT == tokens_GT[0]).all()
+
+
+# ---- keys and values in fewer bits
+
+BOUND = 0.05      # of a log-prob, on this model, whose weights are large; bfloat16 has 8 bits of mantissa, int8 7 and a sign
+
+
+@functools.cache
+def stored(kv_dtype):
+    return grouped(decoding=Decoding(kv_dtype=kv_dtype))
+
+
+@pytest.mark.parametrize('kv_dtype', ['int8', 'bfloat16'])
+def test_fewer_bits_are_close_to_the_exact_log_probs(kv_dtype):
+    rollouts = stored(kv_dtype)
+    wanted = jax.jit(functools.partial(output_logps, MODEL))(random_params(), rollouts)[0]
+    away = np.abs(np.asarray(rollouts.policy_logps_QGT - wanted)[np.asarray(rollouts.trained_QGT, bool)])
+    assert 1e-4 < away.max() < BOUND and away.mean() < BOUND / 5
+    np.testing.assert_array_equal(rollouts.sampler_logps_QGT, rollouts.policy_logps_QGT)
+
+
+@pytest.mark.parametrize('sizes, rows', [((1, 1, 1), 8), ((1, 1, 1), 20), ((2, 2, 2), 16), ((1, 8, 1), 0)], ids=str)
+def test_int8_is_the_same_for_any_rows_refills_and_mesh(sizes, rows):
+    found = grouped(decoding=Decoding(rows=rows, block=4, kv_dtype='int8'), sizes=sizes)
+    assert_same(found, stored('int8'))
+
+
+def test_int8_is_nowhere_else_in_the_programs():
+    """The caches that go in and out of a block are int8 and their scales."""
+    params, prompts, _ = jax.eval_shape(functools.partial(blocks.begin, model=MODEL, kv_dtype='int8'), random_params(),
+                                        jax.ShapeDtypeStruct((8, WIDTH), np.int32), jax.random.key(0), np.int32(-1))
+    assert prompts.dtype == np.int8 and prompts.keys[0].scale_BK1S.shape == (8, 2, 1, WIDTH)
+    assert {x.dtype for x in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+
+
+def test_numbers_come_back_from_int8_within_half_a_step():
+    x_BKSH = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype(np.float32)
+    x_BKSH[0, 1, 2] = 0
+    one = store(jax.numpy.asarray(x_BKSH), 'int8')
+    scale_BKS1 = np.swapaxes(one.scale_BK1S, 2, 3)
+    assert np.abs(one.x_BKSH * scale_BKS1 - x_BKSH).max() <= scale_BKS1.max() / 2 * 1.001
+    assert np.abs(one.x_BKSH).max() == 127 and not np.asarray(one.x_BKSH[0, 1, 2]).any()
+
+
+def test_an_unknown_kv_dtype_is_one_sentence():
+    with pytest.raises(ValueError, match="unknown kv_dtype 'int4'; there are: '', 'int8', 'bfloat16'"):
+        Decoding(kv_dtype='int4')
 
 
 # ---- work follows what is left
@@ -122,7 +176,7 @@ def row_steps(**settings) -> int:
 
 
 def test_the_batch_shrinks_and_refills():
-    lengths_QG = np.asarray(in_one_loop().length_QG)
+    lengths_QG = np.asarray(plainly().length_QG)
     limit_QG = np.minimum(np.random.default_rng(0).integers(1, TOKENS + 1, lengths_QG.shape), lengths_QG)
     written, longest = limit_QG.sum(), limit_QG.max()
     shrunk = row_steps(decoding=Decoding(block=3, smallest=2), limit_QG=limit_QG)
@@ -132,8 +186,14 @@ def test_the_batch_shrinks_and_refills():
     assert written <= refilled < 1.5 * written + 8 * longest, 'rows that have ended go to the next questions'
 
 
+@pytest.mark.parametrize('end, steps', [(True, 1), (False, TOKENS)], ids=['ends at once', 'never ends'])
+def test_a_block_stops_when_every_output_has_ended(end, steps):
+    limit_QG = np.full((8, OUTPUTS), 1 if end else TOKENS)
+    assert row_steps(limit_QG=limit_QG, eos_id=MODEL.config.vocab) == steps * limit_QG.size
+
+
 def test_an_output_ends_at_its_limit():
-    wanted, limit_QG = in_one_loop(), np.arange(8 * OUTPUTS).reshape(8, OUTPUTS) % TOKENS + 1
+    wanted, limit_QG = plainly(), np.arange(8 * OUTPUTS).reshape(8, OUTPUTS) % TOKENS + 1
     found = grouped(decoding=REFILLED, limit_QG=limit_QG)
     np.testing.assert_array_equal(found.length_QG, np.minimum(wanted.length_QG, limit_QG))
     for q, g in np.ndindex(8, OUTPUTS):

@@ -9,7 +9,8 @@ from mathrl import sharding
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.rl.log_probs import output_logps
 from mathrl.sampling.filters import Sampling
-from mathrl.sampling.rollout import pad_prompts, prompt_width, sample_jit, written
+from mathrl.sampling.groups import Decoding, sample_groups
+from mathrl.sampling.rollout import pad_prompts, prompt_width, written
 
 EOS, PAD, WIDTH, OUTPUTS, TOKENS = 1, 0, 8, 4, 9
 MODEL = Llama(LlamaConfig(vocab=24, width=16, layers=1, heads=4, kv_heads=2, head_dim=8, mlp_width=24))
@@ -23,19 +24,14 @@ def random_params():
     return jax.tree.map(lambda leaf: (rng.normal(size=leaf.shape) * 0.4).astype(np.float32), shapes)
 
 
-def rollouts_of(numbers, width=WIDTH, sizes=None, outputs=OUTPUTS, key=0, **settings):
-    """Rollouts of the prompts of these numbers, on one device or on a mesh of these sizes."""
-    prompt_QS, length_Q = pad_prompts([PROMPTS[number] for number in numbers], width, PAD)
-    question_Q, key, params = np.array(numbers, np.int32), jax.random.key(key), random_params()
-    run = functools.partial(sample_jit, outputs=outputs, **SETTINGS | settings)
-    if not sizes:
-        return run(params, prompt_QS, length_Q, key, question_Q)
+def rollouts_of(numbers, width=WIDTH, sizes=(1, 1, 1), outputs=OUTPUTS, key=0, prompts=PROMPTS, **settings):
+    """Rollouts of the prompts of these numbers, on a mesh of these sizes."""
+    prompt_QS, length_Q = pad_prompts([prompts[number] for number in numbers], width, PAD)
     mesh = sharding.make_mesh(*sizes, devices=jax.devices()[:np.prod(sizes)])
     with jax.set_mesh(mesh):
-        params = jax.device_put(params, sharding.parameter_shardings(mesh, params))
-        arrays = {'prompt_QS': prompt_QS, 'length_Q': length_Q, 'question_Q': question_Q}
-        placed = sharding.place_named(mesh, arrays)
-        return run(params, placed['prompt_QS'], placed['length_Q'], key, placed['question_Q'])
+        params = jax.device_put(random_params(), sharding.parameter_shardings(mesh, random_params()))
+        return sample_groups(params, prompt_QS, length_Q, jax.random.key(key), np.array(numbers, np.int32), mesh=mesh,
+                             outputs=outputs, **SETTINGS | settings)
 
 
 @functools.cache
@@ -61,9 +57,7 @@ def test_outputs_of_a_group_differ_and_another_key_gives_others():
 
 
 def test_the_same_prompt_asked_twice_is_two_questions():
-    prompt_QS, length_Q = pad_prompts([PROMPTS[2]] * 8, WIDTH, PAD)
-    rollouts = sample_jit(random_params(), prompt_QS, length_Q, jax.random.key(0), np.arange(8, dtype=np.int32),
-                          outputs=OUTPUTS, **SETTINGS)
+    rollouts = rollouts_of(range(8), prompts=[PROMPTS[2]] * 8)
     assert len({tuple(row) for row in np.asarray(rollouts.tokens_QGT).reshape(-1, TOKENS)}) > 6 * OUTPUTS
 
 

@@ -1,5 +1,4 @@
-"""The compiled sampler: of which distribution it samples, what it says of it, and when it stops."""
-import dataclasses
+"""Of which distribution outputs are sampled, what is said of it, and when they stop."""
 import functools
 
 import jax
@@ -8,9 +7,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from mathrl import sharding
 from mathrl.models.llama import Llama, LlamaConfig
-from mathrl.sampling.decode import decode, output_keys
 from mathrl.sampling.filters import Sampling
+from mathrl.sampling.groups import write_groups
 
 EOS, WIDTH, OUTPUTS, TOKENS = 1, 8, 4, 9
 CONFIG = LlamaConfig(vocab=24, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=24)
@@ -34,10 +34,14 @@ def prompts(lengths=(1, 4, 8)):
 @functools.cache
 def decoded(sampling, seed=0, eos_id=EOS):
     prompt_QS, length_Q = prompts()
-    keys_QG = output_keys(jax.random.key(seed), jnp.arange(3), OUTPUTS)
-    result = decode(random_params(), prompt_QS, length_Q, keys_QG, model=MODEL, outputs=OUTPUTS, max_tokens=TOKENS,
-                    sampling=sampling, eos_id=eos_id)
-    return {name: np.asarray(x) for name, x in result.items()}
+    return vars(write(random_params(), prompt_QS, length_Q, MODEL, sampling, OUTPUTS, TOKENS, seed, eos_id))
+
+
+def write(params, prompt_QS, length_Q, model, sampling, outputs, tokens, seed=0, eos_id=EOS):
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    with jax.set_mesh(mesh):
+        return write_groups(params, prompt_QS, length_Q, jax.random.key(seed), np.arange(len(length_Q), dtype=np.int32),
+                            model=model, mesh=mesh, outputs=outputs, max_tokens=tokens, sampling=sampling, eos_id=eos_id)
 
 
 @jax.jit
@@ -147,10 +151,9 @@ def table(params, sampling):
     return np.stack([numpy_distribution(logits_V, sampling) for logits_V in x_VD @ params['unembed_DV']])
 
 
-def decode_table(params, model, sampling, outputs, tokens, seed=0):
+def write_by_table(params, sampling, outputs, tokens):
     prompt_QS, length_Q = np.array([[3, 5], [4, 0]], np.int32), np.array([2, 1], np.int32)
-    return decode(params, prompt_QS, length_Q, output_keys(jax.random.key(seed), jnp.arange(2), outputs), model=model,
-                  outputs=outputs, max_tokens=tokens, sampling=sampling, eos_id=EOS)
+    return write(params, prompt_QS, length_Q, TABLE, sampling, outputs, tokens)
 
 
 @pytest.mark.parametrize('sampling', [Sampling(), Sampling(temperature=1.4, top_k=6, top_p=0.85)], ids=str)
@@ -158,7 +161,7 @@ def test_frequencies_fit_the_probabilities(sampling):
     """Chi-squared on every next-token distribution that 2 x 4000 outputs of 3 tokens visited often enough."""
     params = table_params()
     probabilities_VV = table(params, sampling)
-    tokens_QGT = np.asarray(decode_table(params, TABLE, sampling, 4000, 3)['tokens_QGT'])
+    tokens_QGT = write_by_table(params, sampling, 4000, 3).tokens_QGT
     first_QG1 = np.broadcast_to(np.array([5, 4])[:, None, None], tokens_QGT.shape[:2] + (1,))
     pairs = np.stack([np.concatenate([first_QG1, tokens_QGT[..., :-1]], -1), tokens_QGT]).reshape(2, -1)
     pairs = pairs[:, pairs[0] != EOS]
@@ -179,7 +182,7 @@ def test_the_tokens_of_an_output_are_drawn_independently():
     """Where every next-token distribution is the same, so is that of the second token after each first one."""
     params = table_params()
     params['embed_VD'] = np.broadcast_to(params['embed_VD'][0], params['embed_VD'].shape).copy()
-    tokens_QGT = np.asarray(decode_table(params, TABLE, Sampling(), 4000, 3)['tokens_QGT'])
+    tokens_QGT = write_by_table(params, Sampling(), 4000, 3).tokens_QGT
     tokens_XT = tokens_QGT.reshape(-1, 3)
     for first, second in ((tokens_QGT[0, :, 0], tokens_QGT[1, :, 0]), (tokens_QGT[0, :-1, 0], tokens_QGT[0, 1:, 0]),
                           tokens_XT[tokens_XT[:, 0] != EOS, :2].T):
@@ -187,39 +190,3 @@ def test_the_tokens_of_an_output_are_drawn_independently():
         np.add.at(counts_VV, (first, second), 1)
         counts_VV = counts_VV[counts_VV.sum(1) > 0]
         assert scipy.stats.chi2_contingency(counts_VV).pvalue > 1e-4
-
-
-@dataclasses.dataclass(frozen=True)
-class CountingLlama(Llama):
-    """Counts how often its decoder runs, in COUNTS."""
-
-    def decoder(self, params, prompts):
-        step = super().decoder(params, prompts)
-
-        def counted(tokens_QG, cache):
-            jax.debug.callback(lambda: COUNTS.append(1))
-            return step(tokens_QG, cache)
-        return counted
-
-
-COUNTS = []
-
-
-@pytest.mark.parametrize('end, steps, length', [(50.0, 1, 1), (-50.0, 12, 12)], ids=['ends at once', 'never ends'])
-def test_the_loop_stops_when_every_output_has_ended(end, steps, length):
-    COUNTS.clear()
-    result = decode_table(table_params(end), CountingLlama(TABLE.config), Sampling(), 4, 12)
-    jax.block_until_ready(result)
-    jax.effects_barrier()
-    assert len(COUNTS) == steps
-    np.testing.assert_array_equal(result['length_QG'], length)
-    assert (np.asarray(result['tokens_QGT'])[..., 0] == EOS).all() == (end > 0)
-
-
-def test_keys_are_of_question_and_output_alone():
-    data = lambda key, questions, outputs: np.asarray(jax.random.key_data(
-        output_keys(jax.random.key(key), jnp.array(questions), outputs)))
-    keys_QG2 = data(0, [0, 1, 5], 4)
-    assert len({tuple(key) for key in keys_QG2.reshape(-1, 2)}) == 12
-    np.testing.assert_array_equal(data(0, [5, 0], 2), keys_QG2[[2, 0], :2])
-    assert not (data(1, [0, 1, 5], 4) == keys_QG2).all(-1).any()
