@@ -157,6 +157,16 @@ def keep_freed_memory() -> None:
         mallopt(option, value)
 
 
+def compile_lightly() -> None:
+    """Has XLA leave out LLVM's later passes on CPUs: a fifth of the compile time; products are a library's, and as fast.
+
+    To be called before jax starts its backend.
+    """
+    given = os.environ.get('XLA_FLAGS', '')
+    if os.environ.get('JAX_PLATFORMS') == 'cpu' and 'xla_backend_optimization_level' not in given:
+        os.environ['XLA_FLAGS'] = f'{given} --xla_backend_optimization_level=1'.strip()
+
+
 def compile_steps(flags: argparse.Namespace, overrides: list[str]) -> None:
     """--compile_for: macros that name data or folders need not be set."""
     from mathrl.programs import topologies
@@ -184,6 +194,7 @@ def run(argv: list[str]) -> None:
         os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(workdir / 'compilation_cache'))
     program, config = configure(flags.gin_file, overrides)
     keep_freed_memory()
+    compile_lightly()
     process = start_processes(flags)
     if flags.dry_run:
         print(config, flush=True)

@@ -58,10 +58,13 @@ def count_launches() -> collections.Counter:
 
 def measure(asked: argparse.Namespace) -> dict:
     """Times asked.steps steps of ours; medians leave out the first two."""
+    from mathrl.main import compile_lightly, keep_freed_memory
+    keep_freed_memory()
+    compile_lightly()
     import jax
+    import jax.numpy as jnp
     import numpy as np
     from mathrl import sharding
-    from mathrl.main import keep_freed_memory
     from mathrl.models.llama import Llama, LlamaConfig
     from mathrl.programs.trained_model import fresh_params, fresh_state
     from mathrl.rl import coefficients, normalisation, packing
@@ -72,7 +75,6 @@ def measure(asked: argparse.Namespace) -> dict:
     from mathrl.sampling.groups import Decoding, sample_groups
     from mathrl.train import flops, optim
 
-    keep_freed_memory()
     compiling = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **_: compiling.append(seconds) if event.endswith('backend_compile_duration') else None)
@@ -95,16 +97,16 @@ def measure(asked: argparse.Namespace) -> dict:
 
     with jax.set_mesh(mesh):
         reference = fresh_params(model, mesh, 0)
-        state = fresh_state(fresh_params(model, mesh, 0), optimizer, mesh)
+        state = fresh_state(jax.tree.map(jnp.copy, reference), optimizer, mesh)
         count = sum(leaf.size for leaf in jax.tree.leaves(reference))
         key, decoding = jax.random.key(0), Decoding(rows=asked.rows, block=asked.block, smallest=asked.smallest)
         for step in range(asked.steps):
             prompt_QS = rng.integers(1, asked.vocab, (Q, S)).astype(np.int32)
             before, begun = sum(launched.values()), time.perf_counter()
             limit_QG = lengths(asked, rng)
-            rollouts = sample_groups(state.params, prompt_QS, np.full(Q, S, np.int32), jax.random.fold_in(key, step),
+            rollouts = sample_groups(state.params, prompt_QS, np.full(Q, S, np.int32), key,
                                      np.arange(Q, dtype=np.int32), model=model, mesh=mesh, outputs=G, max_tokens=T,
-                                     sampling=Sampling(), eos_id=eos_id, decoding=decoding, limit_QG=limit_QG)
+                                     sampling=Sampling(), eos_id=eos_id, decoding=decoding, step=step, limit_QG=limit_QG)
             jax.block_until_ready(rollouts)
             sampled = time.perf_counter()
             rewards_QGT, ends_QGT = sharding.map_rows(odd_share, rollouts.tokens_QGT)
@@ -167,7 +169,8 @@ def lengths(asked: argparse.Namespace, rng):
 
 def last_json(command: list[str]) -> dict:
     """Runs a program and reads its last line; its own words go to stderr if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    environment = {'JAX_PLATFORMS': 'cpu', **os.environ}      # as the peers' programs choose where nothing is said
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     if done.returncode:
         sys.exit(f'{" ".join(command)} failed:\n{done.stderr[-3000:]}')
     return json.loads(done.stdout.strip().splitlines()[-1])
