@@ -7,24 +7,23 @@ they need beyond that, such as a model, they read from its path once a process. 
 never text; nothing is collected in the driver.
 
 What a full Common Crawl snapshot (3 B pages) would cost, from pages per second of one core's CPU time, measured by
-tests/benchmarks/mining.py on 3,488 real pages of 53 kB of HTML and 7.1 kB of text (one of 2 cores of an Intel Xeon, both
-of them busy with other work). Each stage but the first also reads the texts again (27,000 pages/core-s), which is in its
-core-hours.
+tests/benchmarks/mining.py on 3,488 real pages of 53 kB of HTML and 7.1 kB of text (one of 2 cores of an Intel Xeon, the
+machine quiet). Each stage but the first also reads the texts again (31,200 pages/core-s), which is in its core-hours.
 
     stage                                  pages/core-s   core-hours   shuffled, or written
-    read, extract, write the texts             616          1,350       20 TB of text, 6.9 TB as compressed
-        reading alone                       10,400
-        extraction alone                       957
-        language alone                      23,600
-    duplicates by URL                      134,000             37       129 B a page: 0.4 TB
-    duplicates by content                    3,420            274       17 buckets x 152 B a page: 7.8 TB
-    each round: features and score           2,380            380       33 B a page: 0.1 TB; counts of domains
-        features alone                       5,320
-        score alone                          4,310
-    decontaminate, if 2 % are collected      1,310             13
-    write the corpus, as many                4,870              3       0.1 TB as compressed
+    read, extract, write the texts             753          1,107       20 TB of text, 6.9 TB as compressed
+        reading alone                       11,900
+        extraction alone                     1,156
+        language alone                      31,000
+    duplicates by URL                      136,000             33       129 B a page: 0.4 TB
+    duplicates by content                    3,640            255       17 buckets x 152 B a page: 7.8 TB
+    each round: features and score           5,420            180       33 B a page: 0.1 TB; counts of domains
+        features alone                       7,240
+        score alone                         21,500
+    decontaminate, if 2 % are collected      1,470             11
+    write the corpus, as many                5,510              3       0.1 TB as compressed
 
-Four rounds, reading for the corpus (30) and all the rest make about 3,200 core-hours: 11 hours on 300 cores. Not in the
+Four rounds, reading for the corpus (27) and all the rest make about 2,160 core-hours: 7 hours on 300 cores. Not in the
 figures: examples and domains of each round, clusters of duplicates, Beam's own work of shuffling. fastText trains on one
 machine in each round: 1 M examples of at most 600 tokens, on one thread where runs must be identical. No snapshot was run.
 """
