@@ -93,10 +93,9 @@ def _packing(experience: Experience, settings: Settings) -> tuple[packing.Packin
     if not settings.packed:
         return None, {}
     rollouts, mesh = experience.rollouts, jax.sharding.get_mesh()
-    (Q, G, T), S = rollouts.tokens_QGT.shape, rollouts.prompt_QS.shape[1]
-    choices = packing.layouts(Q, G, S, T, settings.micro_batches, sharding.batch_devices(mesh))
-    arrays, fill = packing.plan(sharding.to_host(rollouts.length_QG), S, T, choices)
-    return packing.place(mesh, arrays), {'update_fill': fill}
+    packed, fill = packing.planned(mesh, sharding.to_host(rollouts.length_QG), rollouts.prompt_QS.shape[1],
+                                   rollouts.tokens_QGT.shape[2], settings.micro_batches)
+    return packed, {'update_fill': fill}
 
 
 def _policy(algorithm: Algorithm, settings: Settings) -> Learner:

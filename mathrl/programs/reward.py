@@ -13,21 +13,24 @@ from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.problems.prompts import Templates
 from mathrl.programs import language_model, trained_model, trained_reward
 from mathrl.programs.labelled_outputs import LabelledOutputs, read
+from mathrl.rl.packing import device_rows, planned
 from mathrl.rl.reward_model import score
-from mathrl.rl.reward_step import RewardExamples, reward_step
+from mathrl.rl.reward_step import RewardExamples, lengths, reward_step
 from mathrl.train.loop import Schedule, fit, resume
 from mathrl.train.reward_loss import binary, pairwise
 
 
 def run(*, workdir: epath.Path, model: str, labels: str | Sequence[str], kind: str, mesh, optimizer,
         learning_rate: Callable, schedule: Schedule, questions: int, group_size: int, heldout: str | Sequence[str] = '',
-        aggregate: str = 'min', loss: Callable = binary, micro_batches: int = 1, templates: Templates = Templates(),
-        architecture: LlamaConfig | None = None, seed: int = 0, config: str = '', dry_run: bool = False) -> None:
+        aggregate: str = 'min', loss: Callable = binary, micro_batches: int = 1, packed: bool = True,
+        templates: Templates = Templates(), architecture: LlamaConfig | None = None, seed: int = 0, config: str = '',
+        dry_run: bool = False) -> None:
     """Trains on `questions` groups of up to group_size outputs of a problem a step, from the model in the folder `model`.
 
     labels, heldout: JSONL files, see labelled_outputs.py. kind: 'process' (a number at the end of every step) or 'outcome'
-    (at the output's end). loss: one of train/reward_loss.py. aggregate: how the scores of an output's steps become one, for
-    the metric heldout_auc. architecture: as in sft.
+    (at the output's end). loss: one of train/reward_loss.py. packed: the update computes no padding, see rl/packing.py (that
+    of pairs does). aggregate: how the scores of an output's steps become one, for the metric heldout_auc. architecture: as in
+    sft.
     """
     # ---- the model, the labels
     if kind not in trained_reward.KINDS:
@@ -36,9 +39,7 @@ def run(*, workdir: epath.Path, model: str, labels: str | Sequence[str], kind: s
         raise ValueError(f'unknown aggregate {aggregate!r}; there are: {", ".join(AGGREGATES)}')
     if loss is pairwise and kind == 'process':
         raise ValueError('loss=pairwise compares whole outputs; a process model wants loss=binary')
-    if questions * group_size % (micro_batches * sharding.batch_devices(mesh)):
-        raise ValueError(f'{questions} questions x {group_size} outputs do not divide into {micro_batches} micro-batches '
-                         f'over {sharding.batch_devices(mesh)} devices')
+    device_rows(questions, group_size, micro_batches, sharding.batch_devices(mesh))
     model_config, tokenizer = trained_model.open_config(model)
     model_config = language_model.agreed(architecture, model_config, model)
     base, scalar = Llama(model_config), ScalarModel(model_config)
@@ -54,8 +55,10 @@ def run(*, workdir: epath.Path, model: str, labels: str | Sequence[str], kind: s
     # ---- one step, and the held-out metrics
     def advance(state, step):
         rows = train_set.padded(train_set.rows(seed, step, questions))
-        examples = RewardExamples(**sharding.place_named(mesh, rows))
-        state, metrics = reward_step(state, examples, model=scalar, optimizer=optimizer, loss=loss,
+        examples, packing = RewardExamples(**sharding.place_named(mesh, rows)), None
+        if packed and loss is not pairwise:
+            packing, _ = planned(mesh, lengths(rows['step_ends_QGT']), *train_set.shape, micro_batches)
+        state, metrics = reward_step(state, examples, packing, model=scalar, optimizer=optimizer, loss=loss,
                                      micro_batches=micro_batches)
         return state, {**metrics, 'learning_rate': learning_rate(step)}, tokens
 

@@ -17,8 +17,9 @@ from mathrl.programs import trained_model
 from mathrl.programs.exploration import Explorer
 from mathrl.programs.step_labels import LABELS, Beginning, Labeller, label_rows
 from mathrl.rl import replay
+from mathrl.rl.packing import planned
 from mathrl.rl.reward_model import RewardModel
-from mathrl.rl.reward_step import RewardExamples, reward_step
+from mathrl.rl.reward_step import RewardExamples, lengths, reward_step
 from mathrl.train.state import TrainState
 
 
@@ -90,7 +91,9 @@ class RewardIterations:
         for _ in range(training.updates):
             batch = replay.mixed(history, groups, training.batch, training.replay_share, rng)
             examples = RewardExamples(**sharding.place_named(explore.mesh, batch))
-            state, metrics = reward_step(state, examples, model=self.reward.model, optimizer=training.optimizer,
+            packing, _ = planned(explore.mesh, lengths(batch['step_ends_QGT']), explore.problems.width, explore.max_tokens,
+                                 training.micro_batches)
+            state, metrics = reward_step(state, examples, packing, model=self.reward.model, optimizer=training.optimizer,
                                          micro_batches=training.micro_batches)
             sums.append({name: float(metrics[name]) for name in ('loss', 'accuracy')})
         history = replay.placed(explore.mesh, replay.add(history, groups, rng))

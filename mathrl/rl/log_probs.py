@@ -25,12 +25,15 @@ class Rows:
 
 def in_rows(rollouts) -> Rows:
     """Rollouts with a row for each output, as they come."""
-    Q, G, T = rollouts.tokens_QGT.shape
-    output_QGT = jnp.broadcast_to(jnp.arange(1, Q * G + 1).reshape(Q, G, 1), (Q, G, T))
-    place_QGT = jnp.broadcast_to(jnp.arange(T)[None, None], (Q, G, T))
     same = ('prompt_QS', 'prompt_length_Q', 'tokens_QGT', 'trained_QGT', 'policy_logps_QGT')
-    return Rows(inputs_QGT=shifted_inputs(rollouts), output_QGT=output_QGT, place_QGT=place_QGT,
+    return Rows(inputs_QGT=shifted_inputs(rollouts), **places(*rollouts.tokens_QGT.shape),
                 **{name: getattr(rollouts, name) for name in same})
+
+
+def places(Q: int, G: int, T: int) -> dict[str, jax.Array]:
+    """output_QGT and place_QGT of outputs that have a row each."""
+    return {'output_QGT': jnp.broadcast_to(jnp.arange(1, Q * G + 1).reshape(Q, G, 1), (Q, G, T)),
+            'place_QGT': jnp.broadcast_to(jnp.arange(T)[None, None], (Q, G, T))}
 
 
 def output_logps(model, params, rollouts, logits_mib: float = LOGITS_MIB) -> tuple[jax.Array, jax.Array]:

@@ -167,6 +167,13 @@ def first_fit(lengths: np.ndarray, room: int) -> list[list[int]]:
     return rows
 
 
+def planned(mesh, length_QG: np.ndarray, prompt: int, tokens: int, micro_batches: int) -> tuple[Packing, float]:
+    """(the packing of outputs of these lengths on the mesh, the share of its rows that holds tokens)."""
+    choices = layouts(*length_QG.shape, prompt, tokens, micro_batches, sharding.batch_devices(mesh))
+    arrays, fill = plan(length_QG, prompt, tokens, choices)
+    return place(mesh, arrays), fill
+
+
 def place(mesh, arrays: dict[str, np.ndarray]) -> Packing:
     """A plan's arrays on the mesh."""
     return Packing(count=sharding.place(mesh, arrays['count'], ''),

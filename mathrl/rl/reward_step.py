@@ -9,12 +9,13 @@ import numpy as np
 import optax
 
 from mathrl import sharding
-from mathrl.rl.parts import split_groups
+from mathrl.rl import packing as packings
+from mathrl.rl.log_probs import places
 from mathrl.rl.surrogate import laid_out
 from mathrl.sampling.rollout import Rollouts
 from mathrl.train.reward_loss import binary, pairwise
 from mathrl.train.state import TrainState
-from mathrl.train.step import apply_gradients, summed_gradients
+from mathrl.train.step import apply_gradients
 
 
 @flax.struct.dataclass
@@ -38,26 +39,35 @@ def labelled(rollouts: Rollouts, labels_QGT: jax.Array, step_ends_QGT: jax.Array
     return arrays | {'labels_QGT': arrays['labels_QGT'].astype(np.float32)}
 
 
+def lengths(step_ends_QGT: np.ndarray) -> np.ndarray:
+    """[Q, G] of examples on the host, for a packing: the tokens up to an output's last step end, behind which no loss looks."""
+    return np.max(step_ends_QGT * np.arange(1, step_ends_QGT.shape[2] + 1), axis=-1)
+
+
 @functools.partial(jax.jit, donate_argnames='state', static_argnames=('model', 'optimizer', 'loss', 'micro_batches'))
-def reward_step(state: TrainState, examples: RewardExamples, *, model, optimizer, loss: Callable = binary,
-                micro_batches: int = 1):
+def reward_step(state: TrainState, examples: RewardExamples, packing: packings.Packing | None = None, *, model, optimizer,
+                loss: Callable = binary, micro_batches: int = 1):
     """One update on the mean loss -> (state, metrics). model: a scalar head; loss: one of train/reward_loss.py.
 
-    micro_batches cut the questions, then the groups; the loss does not depend on it. accuracy: the share of steps with their
-    logit on their label's side of a half.
+    micro_batches cut the questions, then the groups, or the packing does, of outputs of these `lengths`; the loss does not
+    depend on it, but for a loss of pairs a group must lie together. accuracy: the share of steps with their logit on their
+    label's side of a half.
     """
+    if loss is pairwise and packing is not None:
+        raise ValueError('loss=pairwise compares outputs of a group, which a packing takes apart')
     if loss is pairwise and examples.tokens_QGT.shape[0] % micro_batches:
         raise ValueError(f'{micro_batches} micro-batches do not divide {examples.tokens_QGT.shape[0]} questions: pairs of '
                          'outputs are not to be cut')
-    examples = laid_out(examples)
+    whole = {'examples': laid_out(examples)} | ({} if packing is None else places(*examples.tokens_QGT.shape))
 
     def part_loss(params, part):
-        logits_QGT = model.outputs_values(params, part.tokens_QGT, part.prompt_QS, part.prompt_length_Q)
-        total, count = loss(logits_QGT, part.labels_QGT, part.step_ends_QGT)
-        agree_QGT = ((logits_QGT > 0) == (part.labels_QGT > 0.5)) & (part.step_ends_QGT == 1)
-        return total, {'loss': total, 'count': count, 'accuracy': jnp.sum(agree_QGT), 'ends': jnp.sum(part.step_ends_QGT)}
-    parts = split_groups(examples, micro_batches)
-    grads, (_, sums) = summed_gradients(part_loss, state.params, parts, micro_batches)
+        some = part['examples']
+        logits_QGT = model.outputs_values(params, some.tokens_QGT, some.prompt_QS, some.prompt_length_Q,
+                                          part.get('output_QGT'), part.get('place_QGT'))
+        total, count = loss(logits_QGT, some.labels_QGT, some.step_ends_QGT)
+        agree_QGT = ((logits_QGT > 0) == (some.labels_QGT > 0.5)) & (some.step_ends_QGT == 1)
+        return total, {'loss': total, 'count': count, 'accuracy': jnp.sum(agree_QGT), 'ends': jnp.sum(some.step_ends_QGT)}
+    grads, (_, sums) = packings.cut(packing, micro_batches).gradients(part_loss, state.params, whole)
     count = jnp.maximum(sums['count'], 1.0)
     grads = jax.tree.map(lambda x: x / count, grads)
     metrics = {'loss': sums['loss'] / count, 'accuracy': sums['accuracy'] / jnp.maximum(sums['ends'], 1),

@@ -114,9 +114,7 @@ def measure(asked: argparse.Namespace) -> dict:
             rewarded = time.perf_counter()
             packed = None
             if asked.packed:
-                choices = packing.layouts(Q, G, S, T, asked.micro_batches, 1)
-                arrays, fill = packing.plan(np.asarray(rollouts.length_QG), S, T, choices)
-                packed = packing.place(mesh, arrays)
+                packed, fill = packing.planned(mesh, np.asarray(rollouts.length_QG), S, T, asked.micro_batches)
                 times['update_fill'].append(fill)
             state, _ = policy_step(state, reference, experience, packed, model=model, optimizer=optimizer,
                                    coefficient=coefficient, normalisation=normalisation.sequence_mean,

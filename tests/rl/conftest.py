@@ -133,15 +133,16 @@ def on_mesh(sizes, run, *trees):
         return jax.device_get(run(*map(place, trees)))
 
 
-def packing(rollouts, micro_batches: int, which: str) -> Packing:
-    """Of placed rollouts on the mesh in force: by the 'coarse' layout, or by a 'fine' one of units of one or two rows."""
+def packing(rollouts, micro_batches: int, which: str, length_QG=None) -> Packing:
+    """Of placed rollouts (or others of these lengths) on the mesh in force: by the 'coarse' layout, or by a 'fine' one of units of one or two rows."""
     mesh, (Q, G, T), S = jax.sharding.get_mesh(), rollouts.tokens_QGT.shape, rollouts.prompt_QS.shape[1]
     devices = sharding.batch_devices(mesh)
     coarse = layouts(Q, G, S, T, micro_batches, devices)[0]
     rows = 2 if coarse.rows % 2 == 0 else 1
     units = coarse.units * coarse.rows // rows
     fine = Layout(coarse.pieces * units // devices, devices, rows)
-    arrays, _ = plan(sharding.to_host(rollouts.length_QG), S, T, (coarse if which == 'coarse' else fine,))
+    length_QG = sharding.to_host(rollouts.length_QG) if length_QG is None else length_QG
+    arrays, _ = plan(length_QG, S, T, (coarse if which == 'coarse' else fine,))
     return place(mesh, arrays)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from mathrl.rl.reward_step import RewardExamples, labelled, reward_step
+from mathrl.rl.reward_step import RewardExamples, labelled, lengths, reward_step
 from mathrl.train.reward_loss import binary, pairwise
 from mathrl.train.state import create
 
@@ -70,6 +70,23 @@ def test_does_not_depend_on_the_mesh(tiny, examples, sizes):
     tiny.assert_close(gradient, expected, 1e-5)
 
 
+@pytest.mark.parametrize('sizes', [(1, 1, 1), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize('which', ['coarse', 'fine'])
+def test_does_not_depend_on_being_packed(tiny, examples, which, sizes):
+    length_QG = lengths(examples.step_ends_QGT)
+    assert length_QG[1, 2] == 0 < length_QG.max() <= examples.tokens_QGT.shape[2]
+    expected, metrics = update(tiny, examples)
+
+    def run(params, placed):
+        packed = tiny.packing(placed, 2, which, length_QG)
+        assert len(packed.index_MQGT) > 1
+        return update(tiny, placed, params, packing=packed)
+    gradient, found = tiny.on_mesh(sizes, run, tiny.models('float32')[4], examples)
+    tiny.assert_close(gradient, expected, 1e-5)
+    for name, value in metrics.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5)
+
+
 def test_does_not_depend_on_padding(tiny, examples):
     wide = lambda x, value: np.pad(x, ((0, 0), (0, 0), (0, 3)), constant_values=value)
     padded = examples.replace(tokens_QGT=wide(examples.tokens_QGT, 5), labels_QGT=wide(examples.labels_QGT, 1.0),
@@ -80,6 +97,9 @@ def test_does_not_depend_on_padding(tiny, examples):
 def test_pairs_of_outputs_are_not_cut(tiny, examples):
     with pytest.raises(ValueError, match='8 micro-batches do not divide 4 questions'):
         update(tiny, examples, loss=pairwise, micro_batches=8)
+    with jax.set_mesh(jax.make_mesh((1, 1, 1), ('data', 'fsdp', 'tensor'), devices=jax.devices()[:1])), pytest.raises(
+            ValueError, match='compares outputs of a group'):
+        update(tiny, examples, loss=pairwise, packing=tiny.packing(examples, 1, 'coarse', lengths(examples.step_ends_QGT)))
 
 
 def test_is_traced_once_and_learns_its_labels(tiny, examples):
