@@ -3,13 +3,13 @@ import dataclasses
 from typing import Any, Callable, NamedTuple
 
 import jax
+import numpy as np
 
 from mathrl import sharding
 from mathrl.models.heads import ScalarModel
 from mathrl.programs import trained_model, trained_reward
-from mathrl.rl import packing
+from mathrl.rl import dpo, packing
 from mathrl.rl.actor_critic import actor_critic_step, sampled_values
-from mathrl.rl.dpo import dpo_step
 from mathrl.rl.pairs import best_with_worst
 from mathrl.rl.step import policy_step
 from mathrl.rl.types import ActorCritic, Algorithm, Experience, Preferences
@@ -88,21 +88,25 @@ def _static(settings: Settings) -> dict[str, Any]:
                 logits_mib=settings.logits_mib)
 
 
-def _packing(experience: Experience, settings: Settings) -> tuple[packing.Packing | None, dict[str, float]]:
-    """(how the update is cut, metrics of it); inside jax.set_mesh."""
+def _packing(settings: Settings, lengths: Callable[[], np.ndarray], prompt: int, tokens: int,
+             together: int = 1) -> tuple[packing.Packing | None, dict[str, float]]:
+    """(how the update of outputs of these lengths is cut, metrics of it); inside jax.set_mesh. The rest: as packing.planned."""
     if not settings.packed:
         return None, {}
-    rollouts, mesh = experience.rollouts, jax.sharding.get_mesh()
-    packed, fill = packing.planned(mesh, sharding.to_host(rollouts.length_QG), rollouts.prompt_QS.shape[1],
-                                   rollouts.tokens_QGT.shape[2], settings.micro_batches)
+    packed, fill = packing.planned(jax.sharding.get_mesh(), lengths(), prompt, tokens, settings.micro_batches, together)
     return packed, {'update_fill': fill}
+
+
+def _of_rollouts(settings: Settings, rollouts) -> tuple[packing.Packing | None, dict[str, float]]:
+    lengths = lambda: sharding.to_host(rollouts.length_QG)
+    return _packing(settings, lengths, rollouts.prompt_QS.shape[1], rollouts.tokens_QGT.shape[2])
 
 
 def _policy(algorithm: Algorithm, settings: Settings) -> Learner:
     static = policy_static(algorithm, settings)
 
     def learn(state, extra, reference, experience: Experience):
-        packed, filled = _packing(experience, settings)
+        packed, filled = _of_rollouts(settings, experience.rollouts)
         for _ in range(settings.updates):
             state, metrics = policy_step(state, reference, experience, packed, **static)
         return state, extra, metrics | filled
@@ -119,7 +123,7 @@ def _actor_critic(algorithm: ActorCritic, settings: Settings, seed: int) -> Lear
 
     def learn(state, extra, reference, experience: Experience):
         critic_state, old_values_QGT = extra['critic'], None
-        packed, filled = _packing(experience, settings)
+        packed, filled = _of_rollouts(settings, experience.rollouts)
         if settings.updates > 1:
             old_values_QGT = sampled_values(critic_state.params, experience, packed, critic=critic,
                                             micro_batches=settings.micro_batches)
@@ -135,7 +139,9 @@ def _preferences(algorithm: Preferences, settings: Settings) -> Learner:
 
     def learn(state, extra, reference, experience: Experience):
         pairs = best_with_worst(experience)
+        packed, filled = _packing(settings, lambda: dpo.lengths(pairs), pairs.prompt_QS.shape[1], pairs.chosen_QGT.shape[2],
+                                  together=2)
         for _ in range(settings.updates):
-            state, metrics = dpo_step(state, reference, pairs, **static)
-        return state, extra, metrics
+            state, metrics = dpo.dpo_step(state, reference, pairs, packed, **static)
+        return state, extra, metrics | filled
     return Learner(lambda params, mesh: {}, learn)

@@ -13,9 +13,9 @@ from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.problems.prompts import Templates
 from mathrl.programs import language_model, trained_model, trained_reward
 from mathrl.programs.labelled_outputs import LabelledOutputs, read
-from mathrl.rl.packing import device_rows, planned
+from mathrl.rl.packing import device_rows, lengths, planned
 from mathrl.rl.reward_model import score
-from mathrl.rl.reward_step import RewardExamples, lengths, reward_step
+from mathrl.rl.reward_step import RewardExamples, reward_step
 from mathrl.train.loop import Schedule, fit, resume
 from mathrl.train.reward_loss import binary, pairwise
 

@@ -17,9 +17,9 @@ from mathrl.programs import trained_model
 from mathrl.programs.exploration import Explorer
 from mathrl.programs.step_labels import LABELS, Beginning, Labeller, label_rows
 from mathrl.rl import replay
-from mathrl.rl.packing import planned
+from mathrl.rl.packing import lengths, planned
 from mathrl.rl.reward_model import RewardModel
-from mathrl.rl.reward_step import RewardExamples, lengths, reward_step
+from mathrl.rl.reward_step import RewardExamples, reward_step
 from mathrl.train.state import TrainState
 
 

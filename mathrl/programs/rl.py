@@ -42,7 +42,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         check: Callable | None = None) -> None:
     """Trains the model in the folder `model` on problems (JSONL), group_size outputs for each of `questions` a step.
 
-    packed: the update computes no padding, see rl/packing.py (DPO's does). updates: how many for each step's outputs (the
+    packed: the update computes no padding, see rl/packing.py. updates: how many for each step's outputs (the
     paper's mu). iterations: into how many equal parts the steps are cut; each begins with the policy as the new reference,
     and with the reward model trained on where reward_training says how. refills: see Explorer. reference: False where nothing
     reads one. heldout: problems whose sampled accuracy is logged before every heldout_every-th step, the first among them;

@@ -86,8 +86,9 @@ def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | P
                                   'batch': experience}, pieces, update_flops, turns=turns)
         case Preferences():
             pairs = _pairs(mesh, Q, G // 2, T, prompt_QS, length_Q)
-            update = Step('dpo_step', dpo_step, (state, reference, pairs), learners.preferences_static(algorithm, settings),
-                          held | {'batch': pairs}, pieces, update_flops)
+            cut = _packing(mesh, Q, G // 2, S, 2 * T, micro_batches) if packed else None      # a pair lies in one row
+            update = Step('dpo_step', dpo_step, (state, reference, pairs, cut), learners.preferences_static(algorithm, settings),
+                          held | {'batch': pairs}, pieces, update_flops, turns=turns)
 
     return [update, *_decoding(model, mesh, state.params, Q, G, S, T, sampling, decoding)]
 

@@ -17,7 +17,7 @@ class Rows:
     prompt_length_Q: jax.Array
     tokens_QGT: jax.Array
     trained_QGT: jax.Array
-    policy_logps_QGT: jax.Array
+    policy_logps_QGT: jax.Array | None
     inputs_QGT: jax.Array
     output_QGT: jax.Array
     place_QGT: jax.Array

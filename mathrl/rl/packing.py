@@ -125,28 +125,31 @@ def cut(packing: Packing | None, micro_batches: int) -> Packing | Groups:
     return Groups(micro_batches) if packing is None else packing
 
 
-def plan(length_QG: np.ndarray, prompt: int, tokens: int, choices: tuple[Layout, ...]) -> tuple[dict[str, np.ndarray], float]:
+def plan(length_QG: np.ndarray, prompt: int, tokens: int, choices: tuple[Layout, ...],
+         together: int = 1) -> tuple[dict[str, np.ndarray], float]:
     """(a Packing's arrays by the layout that computes the least, the share of its rows that holds tokens).
 
-    length_QG: of outputs, on the host; prompt, tokens: the room for a prompt and for an output. All processes plan alike.
+    length_QG: of outputs, on the host; prompt, tokens: the room for a prompt and for an output. So many neighbours as
+    `together` says lie in one row, which then has room for as many. All processes plan alike.
     """
-    Q, G = length_QG.shape
-    packed = [first_fit(lengths, tokens) for lengths in length_QG]
+    (Q, G), room = length_QG.shape, together * tokens
+    packed = [first_fit(lengths, room) for lengths in length_QG.reshape(Q, -1, together).sum(-1)]
     rows_Q = [len(rows) for rows in packed]
-    layout = min(choices, key=lambda layout: layout.computed(rows_Q, prompt, tokens))
-    arrays = {name: np.zeros(shape, np.int32) for name, shape in layout.shapes(tokens).items()}
+    layout = min(choices, key=lambda layout: layout.computed(rows_Q, prompt, room))
+    arrays = {name: np.zeros(shape, np.int32) for name, shape in layout.shapes(room).items()}
     index, question = (arrays[name].reshape((-1,) + arrays[name].shape[2:]) for name in ('index_MQGT', 'question_MQ'))
     index[:] = Q * G * tokens
     unit = 0
     for q, rows in enumerate(packed):
         for first in range(0, len(rows), layout.rows):
             question[unit] = q
-            for row, outputs in zip(index[unit], rows[first:first + layout.rows]):
-                places = [np.arange(length_QG[q, g]) + (q * G + g) * tokens for g in outputs]
+            for row, found in zip(index[unit], rows[first:first + layout.rows]):
+                places = [np.arange(length_QG[q, g]) + (q * G + g) * tokens
+                          for one in found for g in range(one * together, (one + 1) * together)]
                 row[:sum(map(len, places))] = np.concatenate(places)
             unit += 1
     count = layout.needed(rows_Q)
-    fill = length_QG.sum() / (count * layout.units * layout.rows * tokens)
+    fill = length_QG.sum() / (count * layout.units * layout.rows * room)
     return arrays | {'count': np.int32(count)}, float(fill)
 
 
@@ -167,10 +170,17 @@ def first_fit(lengths: np.ndarray, room: int) -> list[list[int]]:
     return rows
 
 
-def planned(mesh, length_QG: np.ndarray, prompt: int, tokens: int, micro_batches: int) -> tuple[Packing, float]:
+def lengths(marks_QGT: np.ndarray) -> np.ndarray:
+    """[Q, G] tokens up to the last one that is marked, on the host: behind it no loss looks. 0 where none is."""
+    return np.max(marks_QGT * np.arange(1, marks_QGT.shape[2] + 1), axis=-1)
+
+
+def planned(mesh, length_QG: np.ndarray, prompt: int, tokens: int, micro_batches: int,
+            together: int = 1) -> tuple[Packing, float]:
     """(the packing of outputs of these lengths on the mesh, the share of its rows that holds tokens)."""
-    choices = layouts(*length_QG.shape, prompt, tokens, micro_batches, sharding.batch_devices(mesh))
-    arrays, fill = plan(length_QG, prompt, tokens, choices)
+    Q, G = length_QG.shape
+    choices = layouts(Q, G // together, prompt, together * tokens, micro_batches, sharding.batch_devices(mesh))
+    arrays, fill = plan(length_QG, prompt, tokens, choices, together)
     return place(mesh, arrays), fill
 
 

@@ -39,17 +39,12 @@ def labelled(rollouts: Rollouts, labels_QGT: jax.Array, step_ends_QGT: jax.Array
     return arrays | {'labels_QGT': arrays['labels_QGT'].astype(np.float32)}
 
 
-def lengths(step_ends_QGT: np.ndarray) -> np.ndarray:
-    """[Q, G] of examples on the host, for a packing: the tokens up to an output's last step end, behind which no loss looks."""
-    return np.max(step_ends_QGT * np.arange(1, step_ends_QGT.shape[2] + 1), axis=-1)
-
-
 @functools.partial(jax.jit, donate_argnames='state', static_argnames=('model', 'optimizer', 'loss', 'micro_batches'))
 def reward_step(state: TrainState, examples: RewardExamples, packing: packings.Packing | None = None, *, model, optimizer,
                 loss: Callable = binary, micro_batches: int = 1):
     """One update on the mean loss -> (state, metrics). model: a scalar head; loss: one of train/reward_loss.py.
 
-    micro_batches cut the questions, then the groups, or the packing does, of outputs of these `lengths`; the loss does not
+    micro_batches cut the questions, then the groups, or the packing does, of outputs up to their last step's end; the loss does not
     depend on it, but for a loss of pairs a group must lie together. accuracy: the share of steps with their logit on their
     label's side of a half.
     """

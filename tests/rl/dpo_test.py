@@ -4,22 +4,35 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mathrl.rl.dpo import coefficient, dpo_step
+from mathrl import sharding
+from mathrl.rl import packing
+from mathrl.rl.dpo import coefficient, dpo_step, lengths
 from mathrl.rl.pairs import best_with_worst
 
 BETA = 0.7
 SPLITS = [((1, 1, 1), 2, 5), ((1, 1, 1), 4, 5), ((1, 1, 1), 8, 5), ((1, 1, 1), 4, 9), ((8, 1, 1), 1, 5), ((2, 2, 2), 2, 5)]
 
 
-def update(tiny, made, dtype='float32', sizes=(1, 1, 1), micro_batches=1, beta=BETA):
+def update(tiny, made, dtype='float32', sizes=(1, 1, 1), micro_batches=1, beta=BETA, rows=0):
+    """rows: of a packing's units, 0 for none."""
     policy, params, reference = tiny.models(dtype)[:3]
     pairs = jax.device_get(best_with_worst(jax.tree.map(jnp.asarray, made)))
 
     def run(params, reference, pairs):
-        state, metrics = dpo_step(tiny.state(params), reference, pairs, model=policy, optimizer=tiny.keep_gradient,
+        packed = packed_pairs(pairs, rows) if rows else None
+        state, metrics = dpo_step(tiny.state(params), reference, pairs, packed, model=policy, optimizer=tiny.keep_gradient,
                                   beta=beta, micro_batches=micro_batches)
         return state.opt_state, metrics
     return tiny.on_mesh(sizes, run, params, reference, pairs)
+
+
+def packed_pairs(pairs, rows):
+    """By a layout of one unit a device, so that there are several micro-batches."""
+    mesh, (Q, G, T), S = jax.sharding.get_mesh(), pairs.chosen_QGT.shape, pairs.prompt_QS.shape[1]
+    layout = packing.Layout(Q * G, sharding.batch_devices(mesh), rows)
+    arrays, fill = packing.plan(lengths(pairs), S, T, (layout,), together=2)
+    assert arrays['count'] > 1 and fill > 0.3
+    return packing.place(mesh, arrays)
 
 
 def standard_margins(tiny, params, made):
@@ -64,6 +77,15 @@ def test_the_loss_does_not_depend_on_how_the_batch_is_split(tiny):
         tiny.assert_close(got[0], expected[0], 1e-5)
         for key, value in expected[1].items():
             np.testing.assert_allclose(got[1][key], value, rtol=1e-5, atol=1e-6, err_msg=f'{key} {sizes} {micro_batches}')
+
+
+@pytest.mark.parametrize('sizes, rows, width', [((1, 1, 1), 1, 5), ((1, 1, 1), 2, 9), ((2, 2, 2), 1, 5)], ids=str)
+def test_the_loss_does_not_depend_on_being_packed(tiny, sizes, rows, width):
+    expected = update(tiny, tiny.experience())
+    got = update(tiny, tiny.experience(width=width), sizes=sizes, rows=rows)
+    tiny.assert_close(got[0], expected[0], 1e-5)
+    for key, value in expected[1].items():
+        np.testing.assert_allclose(got[1][key], value, rtol=1e-5, atol=1e-6, err_msg=key)
 
 
 def test_pairs_without_a_difference_alone_move_nothing(tiny):

@@ -59,6 +59,18 @@ def test_no_more_than_half_of_the_rows_is_room(seed):
         assert sum(sum(lengths[row]) <= T / 2 for row in rows) <= 1
 
 
+def test_pairs_lie_together():
+    length_QG = np.random.default_rng(0).integers(1, T + 1, (Q, G))
+    layout = packing.Layout(Q * G // 2, 1, 1)
+    arrays, fill = packing.plan(length_QG, S, T, (layout,), together=2)
+    index_RT = arrays['index_MQGT'].reshape(-1, 2 * T)
+    seen = np.sort(index_RT[index_RT < Q * G * T])
+    np.testing.assert_array_equal(seen, np.flatnonzero((np.arange(T) < length_QG[..., None]).reshape(-1)))
+    rows_of = [set(row[row < Q * G * T] // (2 * T)) for row in index_RT]      # which pairs a row has
+    assert sum(map(len, rows_of)) == Q * G // 2 > int(arrays['count']), 'each in one row, and some rows have several'
+    assert fill == length_QG.sum() / (int(arrays['count']) * 2 * T)
+
+
 def test_bad_sizes_say_so():
     with pytest.raises(ValueError, match='6 questions x 4 outputs do not divide into 5 micro-batches over 1 devices'):
         packing.layouts(Q, G, S, T, 5, 1)

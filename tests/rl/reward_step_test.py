@@ -5,7 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from mathrl.rl.reward_step import RewardExamples, labelled, lengths, reward_step
+from mathrl.rl.packing import lengths
+from mathrl.rl.reward_step import RewardExamples, labelled, reward_step
 from mathrl.train.reward_loss import binary, pairwise
 from mathrl.train.state import create
 
