@@ -195,9 +195,12 @@ def constrain_parameters(tree):
 
 
 def gather_parameters(params, dtype):
-    """The parameters in `dtype`, cut over tensor alone: gathered once, for what reads them many times."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, x: constrain(x.astype(dtype), parameter_axes(path_text(path), x.ndim)), params)
+    """The parameters in `dtype`, cut over tensor alone: gathered once, for what reads them many times.
+
+    The barrier keeps the cast in front of the gathering: XLA may put it behind, and send float32 over the links.
+    """
+    cast = jax.lax.optimization_barrier(jax.tree.map(lambda x: x.astype(dtype), params))
+    return jax.tree_util.tree_map_with_path(lambda path, x: constrain(x, parameter_axes(path_text(path), x.ndim)), cast)
 
 
 def look_up(table_VD: jax.Array, tokens: jax.Array) -> jax.Array:

@@ -1,10 +1,14 @@
-"""Attention of packed rows by the platform's fused kernel, which never holds the scores [B, N, T, T].
+"""Attention by the platform's fused kernel, which never holds the scores [B, N, T, T].
 
-TPU: splash attention of jax's Pallas ops. NVIDIA GPU: cuDNN's flash attention. Both on each device's own rows and heads.
-Elsewhere, and for shapes and dtypes that the kernel does not take, XLA's (models/attention.py).
+Packed rows: on TPUs splash attention of jax's Pallas ops, on NVIDIA GPUs cuDNN's flash attention. Outputs behind the prompt
+that they share: splash on TPUs. All on each device's own rows and heads. Elsewhere, and for shapes and dtypes that the kernel
+does not take, XLA's (models/attention.py).
 """
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mathrl import sharding
 from mathrl.models import attention
@@ -26,6 +30,26 @@ def attend_packed(q_BTNH, k_BTKH, v_BTKH, segments_BT, mask_BTS, axes: str = 'BT
     return jax.lax.platform_dependent(*arguments, **kernels, default=plain) if kernels else plain(*arguments)
 
 
+def attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT) -> jax.Array:
+    """Attention of units of S + G * T positions, a prompt and G rows of outputs behind it -> [Q, S + G * T, N, H].
+
+    The prompt's tokens see those before them, an output's see the prompt and their own. prompt_mask_QS: False on the prompt's
+    padding; output_QGT: which output a token belongs to, since a row may hold several end to end. For what takes_units says.
+    """
+    def plain(q, k, v, prompt_mask, output_QGT):
+        S, (Q, G, T) = prompt_mask.shape[1], output_QGT.shape
+        one_QS = jnp.ones(prompt_mask.shape, jnp.int32)
+        prompt = [x[:, :S] for x in (q, k, v)]
+        prompt_mixed = attend_packed(*prompt, one_QS, attention.packed_mask(one_QS), 'QS')
+        q, *own = (x[:, S:].reshape(Q, G, T, *x.shape[2:]) for x in (q, k, v))
+        causal_TS = jnp.arange(T)[:, None] >= jnp.arange(T)[None, :]
+        mask_QGTS = causal_TS[None, None] & (output_QGT[..., :, None] == output_QGT[..., None, :])
+        own, prompt = map(attention.heads_first, own), map(attention.heads_first, prompt[1:])
+        mixed = attention.attend_with_prompt(q, *own, mask_QGTS, *prompt, prompt_mask)
+        return jnp.concatenate([prompt_mixed, mixed.reshape(Q, G * T, *mixed.shape[3:])], 1)
+    return jax.lax.platform_dependent(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, tpu=splash_units, default=plain)
+
+
 def lies_apart(shape: tuple[int, ...], kv_heads: int, axes: str) -> bool:
     """Whether each device holds rows of its own, and the keys that its own heads look at."""
     B, _, N, _ = shape
@@ -43,9 +67,30 @@ def splash_attention(q_BTNH, k_BTKH, v_BTKH, segments_BT, axes: str = 'BT', inte
     def local(q_BTNH, k_BTKH, v_BTKH, segments_BT):
         kernel = _kernel(q_BTNH.shape[2], q_BTNH.shape[1], interpret)
         q_BNTH, k_BKTH, v_BKTH = (attention.heads_first(x) for x in (q_BTNH * q_BTNH.shape[3] ** -0.5, k_BTKH, v_BTKH))
-        return attention.heads_first(jax.vmap(kernel)(q_BNTH, k_BKTH, v_BKTH, _segment_ids(segments_BT)))
+        return attention.heads_first(jax.vmap(kernel)(q_BNTH, k_BKTH, v_BKTH, _ids(segments_BT)))
     heads = axes + 'NH', axes + 'KH', axes + 'KH'
     return sharding.per_device(local, (*heads, axes), heads[0])(q_BTNH, k_BTKH, v_BTKH, segments_BT)
+
+
+def takes_units(prompt: tuple[int, int], outputs: tuple[int, int, int], heads: int, kv_heads: int, head_dim: int) -> bool:
+    """Whether the TPU kernel takes prompts [Q, S] with outputs [Q, G, T] behind them, each device questions of its own."""
+    (Q, S), (_, G, T) = prompt, outputs
+    fits = S > 0 and S % LANES == T % LANES == head_dim % LANES == 0 and (S + G * T) << _place_bits(T) < 2 ** 31
+    return fits and lies_apart((Q, S, heads, head_dim), kv_heads, 'QS')
+
+
+def splash_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, interpret: bool = False) -> jax.Array:
+    """The TPU kernel on whole units. What a query sees is computed from its place, see _places."""
+    def local(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT):
+        kernel = _units_kernel(q_QTNH.shape[2], prompt_mask_QS.shape[1], output_QGT.shape[1:], interpret)
+        q_QNTH, k_QKTH, v_QKTH = (attention.heads_first(x) for x in (q_QTNH * q_QTNH.shape[3] ** -0.5, k_QTKH, v_QTKH))
+        own_QT = jnp.ones((len(q_QTNH), q_QTNH.shape[1] - prompt_mask_QS.shape[1]), jnp.int32)
+        kinds_QT = jnp.concatenate([prompt_mask_QS.astype(jnp.int32), own_QT], 1)
+        attend = lambda place_T, q, k, v, kinds_T: _at_places(kernel, place_T)(q, k, v, _ids(kinds_T))
+        places_QT = _places(prompt_mask_QS.shape[1], output_QGT)
+        return attention.heads_first(jax.vmap(attend)(places_QT, q_QNTH, k_QKTH, v_QKTH, kinds_QT))
+    axes = 'QTNH', 'QTKH', 'QTKH', 'QS', 'QGT'
+    return sharding.per_device(local, axes, axes[0])(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT)
 
 
 def fits_cudnn(shape: tuple[int, ...], dtype) -> bool:
@@ -73,15 +118,63 @@ def cudnn_attention(q_BTNH, k_BTKH, v_BTKH, mask_BTS, axes: str = 'BT') -> jax.A
 
 
 def _kernel(heads: int, length: int, interpret: bool):
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+    return _splash(masks.CausalMask((length, length)), heads, length, interpret)
+
+
+def _units_kernel(heads: int, prompt: int, rows: tuple[int, int], interpret: bool):
+    """As though every row were one output: the blocks that it visits are all that rows of several outputs need."""
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+    positions = prompt + math.prod(rows)
+    bits = _place_bits(rows[1])
+
+    def sees(place, key):
+        number, back = place >> bits, place & ((1 << bits) - 1)
+        return (key <= number) & ((key < prompt) | (key >= number - back))
+    mask = masks.CausalMask((positions, positions))
+    mask.mask_function, mask.q_sequence = sees, _place(prompt, rows, np.tile(np.arange(rows[1], dtype=np.int32), rows[0]), np)
+    return _splash(mask, heads, math.gcd(rows[1], prompt), interpret)
+
+
+def _splash(mask, heads: int, length: int, interpret: bool):
+    """The kernel with one mask for all heads, in blocks that divide `length`."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
     block = next(size for size in BLOCKS if length % size == 0)
     names = ('block_q', 'block_kv', 'block_q_dkv', 'block_kv_dkv', 'block_q_dq', 'block_kv_dq')
     sizes = splash.BlockSizes(**dict.fromkeys(names, block))
-    causal = masks.MultiHeadMask([masks.CausalMask((length, length))] * heads)
-    return splash.make_splash_mha(causal, block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret)
+    return splash.make_splash_mha(masks.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1,
+                                  interpret=interpret)
 
 
-def _segment_ids(segments_BT):
+def _place_bits(length: int) -> int:
+    return (length - 1).bit_length()
+
+
+def _place(prompt: int, rows: tuple[int, int], back_T, np):
+    """[S + G * T]: of each position its number, and in the bits below how many tokens of its output stand before it.
+
+    back_T: that of the G * T positions behind the prompt. np: the numbers' library.
+    """
+    numbers = np.arange(prompt + math.prod(rows), dtype=np.int32) << _place_bits(rows[1])
+    return numbers | np.concatenate([np.zeros(prompt, np.int32), back_T])
+
+
+def _places(prompt: int, output_QGT):
+    """_place of each question's positions [Q, S + G * T]."""
+    Q, G, T = output_QGT.shape
+    begins_QGT = jnp.concatenate([jnp.ones((Q, G, 1), bool), output_QGT[:, :, 1:] != output_QGT[:, :, :-1]], 2)
+    first_QGT = jax.lax.cummax(jnp.where(begins_QGT, jnp.arange(T)[None, None], 0), axis=2)
+    back_QT = (jnp.arange(T)[None, None] - first_QGT).reshape(Q, G * T)
+    return jax.vmap(lambda back_T: _place(prompt, (G, T), back_T, jnp))(back_QT)
+
+
+def _at_places(kernel, place_T):
+    """The kernel with other places of the queries, which its mask is computed from."""
+    lay = lambda info: info and info._replace(q_sequence=place_T)
+    return type(kernel)(*map(lay, (kernel.fwd_mask_info, kernel.dq_mask_info, kernel.dkv_mask_info)), **kernel.kwargs)
+
+
+def _ids(segments):
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
-    return splash.SegmentIds(q=segments_BT, kv=segments_BT)
+    return splash.SegmentIds(q=segments, kv=segments)

@@ -52,9 +52,8 @@ class ScalarModel:
         tokens as the prompt, and its last one in front of the output without its last (rl.log_probs.shifted_inputs), position
         t has not read token t yet: V(s_t).
         """
-        trunk_params = _trunk(params)
-        prompts = self.trunk.prefill(trunk_params, prompt_QS, prompt_length_Q)
-        return self._head(params, self.trunk.outputs_hidden(trunk_params, tokens_QGT, prompts, output_QGT, place_QGT))
+        return self._head(params, self.trunk.behind_prompts(_trunk(params), tokens_QGT, prompt_QS, prompt_length_Q, output_QGT,
+                                                            place_QGT))
 
     def _head(self, params, h) -> jax.Array:
         wide = attention.wide(h.dtype)

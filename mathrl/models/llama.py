@@ -202,6 +202,26 @@ class Llama:
         kept = (prompts.keys_LQSKH, prompts.values_LQSKH)
         return self._run(params, tokens_QGT, positions_QGT, attend, 'QGT', kept)[0]
 
+    def behind_prompts(self, params, tokens_QGT, prompt_QS, length_Q, output_QGT=None, place_QGT=None) -> jax.Array:
+        """What outputs_hidden gives behind what prefill gives, in one pass over the layers where the TPU's attention takes both.
+
+        So weights are gathered once for prompts and outputs, and gradients added up once.
+        """
+        c, (Q, S), (G, T) = self.config, prompt_QS.shape, tokens_QGT.shape[1:]
+        if not fused_attention.takes_units(prompt_QS.shape, tokens_QGT.shape, c.heads, c.kv_heads, c.head_dim):
+            return self.outputs_hidden(params, tokens_QGT, self.prefill(params, prompt_QS, length_Q), output_QGT, place_QGT)
+        output_QGT = jnp.zeros_like(tokens_QGT) if output_QGT is None else output_QGT
+        place_QGT = jnp.arange(T)[None, None, :] if place_QGT is None else place_QGT
+        positions_QS = jnp.arange(S)[None, :]
+        prompt_mask_QS = positions_QS < length_Q[:, None]
+
+        def attend(q_QTNH, k_QTKH, v_QTKH, kept):
+            return fused_attention.attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT), None
+        behind = lambda x_QS, x_QGT: jnp.concatenate([jnp.broadcast_to(x_QS, (Q, S)), x_QGT.reshape(Q, G * T)], 1)
+        places_QGT = jnp.broadcast_to(length_Q[:, None, None] + place_QGT, tokens_QGT.shape)
+        h_QTD, _ = self._run(params, behind(prompt_QS, tokens_QGT), behind(positions_QS, places_QGT), attend, 'QT')
+        return constrain(h_QTD[:, S:].reshape(Q, G, T, -1), 'QGTD')
+
     def decoder_params(self, params) -> dict:
         """The parameters as row_decoder reads them: each layer's are arrays of their own, in the activations' dtype."""
         c = self.config

@@ -44,8 +44,7 @@ def output_logps(model, params, rollouts, logits_mib: float = LOGITS_MIB) -> tup
     flow through.
     """
     inputs_QGT, packed = _read(rollouts)
-    prompts = model.prefill(params, rollouts.prompt_QS, rollouts.prompt_length_Q - 1)
-    h_QGTD = model.outputs_hidden(params, inputs_QGT, prompts, *packed)
+    h_QGTD = model.behind_prompts(params, inputs_QGT, rollouts.prompt_QS, rollouts.prompt_length_Q - 1, *packed)
     return hidden_logps(h_QGTD, model.unembed(params), rollouts.tokens_QGT, logits_mib)
 
 

@@ -1,36 +1,94 @@
 """What a GRPO step of DeepSeekMath 7B costs a chip of a pod, by the TPU compiler, without a pod; prints one JSON line last.
 
-  python tests/benchmarks/pod_cost.py [--slices v5p:4x4x4 v5e:16x16] [--remat full]
+  python tests/benchmarks/pod_cost.py [--slices v5p:4x4x4 v5e:16x16] [--remat full] [--parts update with_reference decode]
 
-The real policy_step (reference, advantages, gradient, AdamW; 16 questions x 64 outputs, 512 + 1024 tokens, fsdp over all
-chips, bfloat16 with float32 parameters) is compiled with 1 and with 2 layers, all loops gone: one micro-batch, layers
-unrolled, the vocabulary whole. The compiler counts what a loop holds once, so the cost of 30 layers is that of one and 29 times
-the difference; AdamW's share of a layer is in it. Prompts' attention in the TPU's fused kernel is not counted (under .1 %).
-Memory is that of all 30 layers, as a run compiles them, with 4 outputs a chip in a micro-batch.
+The update is the real policy_step with the settings of gin/paper/grpo_7b.gin (16 questions x 64 outputs, 512 + 1024 tokens,
+full length, packed; parameters float32 over fsdp of all chips, bfloat16 activations, AdamW), in micro-batches of a prompt and 4
+of its outputs a chip: on v5p:4x4x4 four of them, on v5e:16x16 one. The compiler counts what a loop holds once, so each loop of
+the real program (micro-batches, layers, chunks of the vocabulary) is compiled with one and with two turns' work in its body, and
+the difference counted as often as the loop runs: extrapolated from 1 and 2 layers (see `summed`). Memory is that of the real
+program. The compiler does not look into attention's kernel: `attention` has its products and the blocks it reads again, by
+arithmetic, and `whole` adds them. optimal_seconds is not used: it can be negative.
 
 Beside it stands google-tunix 0.1.7's step for 4 sequences a chip, compiled for 64 chips of v5p: 315 TFLOP and 645 GB (713 on
-v5e), 5.96 GiB at its peak. It computes a prompt for every output, and is the update alone: the reference's log-probs are an
-argument, where ours computes them. So the ratios are of unlike work, ours with a forward pass more. Bytes are what XLA's
-operations read and write after fusion.
+v5e), 5.96 GiB at its peak. It computes a prompt for every output and takes the reference's log-probs as an argument; `update`
+therefore is compiled without a reference, and `with_reference` says what computing it inside the step adds, which stands
+against no figure of theirs.
 
-Then, by arithmetic, decoding: bytes of keys and values that one token of all 1024 outputs reads at full length, the prompt
-stored once a question against once an output.
+Decoding: blocks.advance with all 1024 outputs in flight, 768 tokens of each written and the next 256 being written; fsdp over all
+chips of v5p (16 rows a chip), and with tensor=4 on v5e (16 rows on 4 chips). One token's bytes on a chip, its prompt shared by
+those rows against a prompt for every row: kv_gb by arithmetic; counted_gb by the compiler, whose loop over tokens counts once and
+whose layers are unrolled, from 1 and 2 of them; counted_kv_gb is that of the layers without their weights.
 """
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
+from typing import NamedTuple
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 TUNIX = {'tflop': 315.0, 'gb': {'v5p': 645.0, 'v5e': 713.0}, 'peak_gib': 5.96}
-Q, G, S, T = 16, 64, 512, 1024
+GOALS = {'v5p': 0.72, 'v5e': 0.78}      # of its FLOPs and bytes an output
+Q, G, S, T, LAYERS = 16, 64, 512, 1024, 30
 OUTPUTS = 4      # of a chip, what Tunix' figures are for
+MICRO_BATCHES = {'v5p:4x4x4': 4, 'v5e:16x16': 1}
+TENSOR = {'v5p:4x4x4': 1, 'v5e:16x16': 4}      # of decoding: on v5e a chip has no room for all weights
 
 
-def step_of(mesh, *, layers: int, micro_batches: int, remat: str, unroll: int, logits_mib: float):
-    """(the compile_check Step of the update, its model)."""
+class Loops(NamedTuple):
+    """How much work the body of each loop of the update holds: micro-batches, layers, chunks of the vocabulary."""
+    micro_batches: int = 1
+    layers: int = 1
+    chunks: int = 1
+
+
+def summed(once: float, twice: Loops, runs: Loops) -> float:
+    """The cost of a program whose loops were counted once, from the costs with each loop's body doubled.
+
+    Layers and chunks lie inside a micro-batch: once = rest + (micro_batch + layer + chunk).
+    """
+    micro_batch, layer, chunk = (cost - once for cost in twice)
+    return once + (runs.micro_batches - 1) * micro_batch + runs.micro_batches * (
+        (runs.layers - 1) * layer + (runs.chunks - 1) * chunk)
+
+
+def attention_cost(outputs: int, block: int = 512, heads: int = 32, head_dim: int = 128) -> dict[str, float]:
+    """Of a micro-batch's splash kernels of one layer on a chip, a prompt and its outputs: TFLOP, GB that it reads again.
+
+    Every block of keys that a block of queries sees counts whole. Scores and mixing forward, the same in recomputation; backward
+    three products for the queries and four for keys and values. What it reads once the compiler has counted.
+    """
+    rows, prompt = T // block, S // block
+    blocks = prompt * (prompt + 1) // 2 + outputs * (rows * prompt + rows * (rows + 1) // 2)
+    once = prompt + outputs * rows
+    reads = 4 * (blocks - once) * 2 * block * head_dim * 2
+    return {'tflop': (2 + 2 + 3 + 4) * blocks * block ** 2 * 2 * head_dim * heads / 1e12, 'gb': reads * heads / 1e9}
+
+
+@contextlib.contextmanager
+def doubled(loops: Loops):
+    """What is lowered inside has the work of two turns in the bodies of these loops (layers: LlamaConfig.unroll)."""
+    import jax
+    scan, fori_loop = jax.lax.scan, jax.lax.fori_loop
+
+    def scan_more(body, init, xs=None, length=None, reverse=False, unroll=1, **options):
+        unroll = loops.chunks if body.__module__ == 'mathrl.train.losses' else unroll
+        return scan(body, init, xs, length, reverse, unroll, **options)
+
+    def loop_more(first, last, body, init, **options):
+        more = loops.micro_batches == 2 and body.__module__ == 'mathrl.train.step'
+        return fori_loop(first, last, (lambda m, x: body(m + 1, body(m, x))) if more else body, init, **options)
+    with mock.patch.object(jax.lax, 'scan', scan_more), mock.patch.object(jax.lax, 'fori_loop', loop_more):
+        yield
+
+
+def steps_of(mesh, *, layers: int, micro_batches: int = 1, remat: str = '', unroll: int = 1, reference: bool = False,
+             questions: int = Q, group_size: int = G) -> list:
+    """compile_check's Steps of a run: policy_step, prefill, decode."""
     from mathrl.models.llama import Llama, LlamaConfig
     from mathrl.programs import steps
     from mathrl.rl import coefficients
@@ -38,65 +96,94 @@ def step_of(mesh, *, layers: int, micro_batches: int, remat: str, unroll: int, l
     from mathrl.sampling.filters import Sampling
     from mathrl.sampling.groups import Decoding
     from mathrl.train import optim
+    from mathrl.train.losses import LOGITS_MIB
     model = Llama(LlamaConfig(layers=layers, dtype='bfloat16', remat=remat, unroll=unroll))
-    return steps.policy(model, mesh, optim.adamw(optim.constant(1e-6)), Algorithm('policy', None, coefficients.grpo()),
-                        sampling=Sampling(), questions=Q, group_size=G, prompt_tokens=S, max_tokens=T,
-                        micro_batches=micro_batches, logits_mib=logits_mib, decoding=Decoding(),
-                        reference_dtype='bfloat16')[0]
+    grpo = coefficients.grpo(kl_coef=0.04 if reference else 0.0)
+    return steps.policy(model, mesh, optim.adamw(optim.constant(1e-6)), Algorithm('policy', None, grpo), sampling=Sampling(),
+                        questions=questions, group_size=group_size, prompt_tokens=S, max_tokens=T, micro_batches=micro_batches,
+                        logits_mib=LOGITS_MIB, decoding=Decoding(), reference_dtype='bfloat16', reference=reference)
 
 
-def compiled(step, mesh):
+def compiled(step, mesh, loops: Loops = Loops()):
     import jax
-    with jax.set_mesh(mesh):
+    jax.clear_caches()      # what was traced with other loops
+    with jax.set_mesh(mesh), doubled(loops):
         return step.function.lower(*step.arguments, **step.static).compile()
 
 
-def extrapolated(one: float, two: float, layers: int) -> float:
-    """What grows by the same for every layer, from its values at one layer and at two."""
-    return one + (layers - 1) * (two - one)
-
-
-def update_cost(name: str, remat: str, layers: int = 30) -> dict:
+def update_cost(name: str, remat: str, reference: bool) -> dict:
+    """Of one update on a chip, for OUTPUTS of its outputs; peak_gib of the whole."""
+    import jax
     from mathrl import sharding
     from mathrl.programs import topologies
+    from mathrl.train.losses import LOGITS_MIB, vocab_chunks
     mesh = sharding.make_mesh(1, -1, 1, devices=topologies.devices(topologies.parse(name)))
-    share = Q * G // mesh.size
-    counted = []
-    for depth in (1, 2):
-        step = step_of(mesh, layers=depth, micro_batches=1, remat=remat, unroll=depth, logits_mib=1e9)
-        counted.append(compiled(step, mesh).cost_analysis())
-    scale = OUTPUTS / share
-    tflop, gb = (extrapolated(*(one[key] for one in counted), layers) * scale / unit
-                 for key, unit in (('flops', 1e12), ('bytes accessed', 1e9)))
-    whole = step_of(mesh, layers=layers, micro_batches=max(1, share // OUTPUTS), remat=remat, unroll=1, logits_mib=128.0)
-    peak_gib = compiled(whole, mesh).memory_analysis().peak_memory_in_bytes / 2 ** 30
-    theirs = TUNIX['gb'][name.split(':')[0]]
-    return {'outputs_per_prompt_per_chip': share, 'tflop_per_4_outputs': tflop, 'gb_per_4_outputs': gb,
-            'flop_ratio': tflop / TUNIX['tflop'], 'byte_ratio': gb / theirs, 'peak_gib': peak_gib,
-            'memory_ratio': peak_gib / TUNIX['peak_gib']}
+    micro_batches = MICRO_BATCHES[name]
+    share = Q * G // mesh.size // micro_batches      # outputs of a prompt on a chip at once
+    with jax.set_mesh(mesh):
+        runs = Loops(micro_batches, LAYERS, vocab_chunks(share * mesh.size * T, 102400, LOGITS_MIB))
+    costs = {}
+    for loops in Loops(), *(Loops()._replace(**{field: 2}) for field in Loops._fields):
+        if loops.micro_batches > micro_batches:
+            continue
+        step = steps_of(mesh, layers=LAYERS, micro_batches=micro_batches, remat=remat, unroll=loops.layers, reference=reference)[0]
+        program = compiled(step, mesh, loops)
+        if loops == Loops():
+            peak_gib = program.memory_analysis().peak_memory_in_bytes / 2 ** 30
+        costs[loops] = program.cost_analysis()
+        print(name, loops, {key: costs[loops][key] for key in ('flops', 'bytes accessed')}, file=sys.stderr, flush=True)
+    scale = OUTPUTS / (share * micro_batches)
+
+    def total(key: str) -> float:
+        once = costs[Loops()][key]
+        twice = Loops(*(costs.get(Loops()._replace(**{field: 2}), {key: once})[key] for field in Loops._fields))
+        return scale * summed(once, twice, runs)
+    kernel = {key: x * LAYERS * OUTPUTS / share for key, x in attention_cost(share).items()}
+    if reference:      # one more forward pass
+        kernel = {'tflop': kernel['tflop'] * 13 / 11, 'gb': kernel['gb'] * 5 / 4}
+    counted = {'tflop': total('flops') / 1e12, 'gb': total('bytes accessed') / 1e9}
+    chip = name.split(':')[0]
+    ratios = lambda cost: {'flop_ratio': cost['tflop'] / TUNIX['tflop'], 'byte_ratio': cost['gb'] / TUNIX['gb'][chip]}
+    whole = {key: counted[key] + kernel[key] for key in counted}
+    return {'outputs_per_prompt_per_chip': share, 'micro_batches': micro_batches, 'chunks': runs.chunks,
+            **counted, **ratios(counted), 'attention': kernel, 'whole': {**whole, **ratios(whole)},
+            'peak_gib': peak_gib, 'memory_ratio': peak_gib / TUNIX['peak_gib']}
 
 
-def cache_bytes() -> dict:
-    """Of one token of every output, at its last token, on all chips; keys and values in bfloat16."""
-    per_token = 2 * 30 * 32 * 128 * 2
-    own, repeated, shared = Q * G * T, Q * G * S, Q * S
-    return {'kv_gb_per_token_shared': (own + shared) * per_token / 1e9,
-            'kv_gb_per_token_repeated': (own + repeated) * per_token / 1e9,
-            'kv_ratio': (own + shared) / (own + repeated), 'prompt_part_ratio': shared / repeated}
+def decode_cost(name: str) -> dict:
+    """One token of all rows, a chip: bytes by arithmetic and by the compiler, prompts shared and repeated."""
+    from mathrl import sharding
+    from mathrl.programs import topologies
+    tensor = TENSOR[name]
+    mesh = sharding.make_mesh(1, -1, tensor, devices=topologies.devices(topologies.parse(name)))
+    groups = mesh.size // tensor
+    rows, per_token = Q * G // groups, 2 * LAYERS * 32 * 128 * 2 / tensor
+    weights_gb = LAYERS * 2 * (4 * 4096 * 4096 + 3 * 4096 * 11008) / tensor / 1e9
+    found = {'chips_that_share_rows': tensor, 'rows': rows}
+    for kind, prompts, batch in ('shared', 1, {}), ('repeated', rows, {'questions': Q * G, 'group_size': 1}):
+        one, two = (compiled(steps_of(mesh, layers=layers, **batch)[2], mesh).cost_analysis()['bytes accessed']
+                    for layers in (1, 2))
+        found[kind] = {'kv_gb': (rows * T + prompts * S) * per_token / 1e9, 'prompt_kv_gb': prompts * S * per_token / 1e9,
+                       'counted_gb': (one + (LAYERS - 1) * (two - one)) / 1e9,
+                       'counted_kv_gb': LAYERS * (two - one) / 1e9 - weights_gb}
+        print(name, kind, found[kind], file=sys.stderr, flush=True)
+    ratio = lambda key: found['shared'][key] / found['repeated'][key]
+    return found | {f'{key}_ratio': ratio(key) for key in found['shared']}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--slices', nargs='+', default=['v5p:4x4x4', 'v5e:16x16'])
+    parser.add_argument('--slices', nargs='+', default=list(MICRO_BATCHES), choices=list(MICRO_BATCHES))
     parser.add_argument('--remat', default='full')
+    parser.add_argument('--parts', nargs='+', default=['update', 'with_reference', 'decode'],
+                        choices=['update', 'with_reference', 'decode'])
     asked = parser.parse_args()
     from mathrl.programs import topologies
     topologies.set_environment()
-    found = {}
-    for name in asked.slices:
-        found[name] = update_cost(name, asked.remat)
-        print(name, found[name], file=sys.stderr, flush=True)
-    print(json.dumps({'remat': asked.remat, 'update': found, 'decoding': cache_bytes()}))
+    parts = {'update': lambda name: update_cost(name, asked.remat, False),
+             'with_reference': lambda name: update_cost(name, asked.remat, True), 'decode': decode_cost}
+    print(json.dumps({'remat': asked.remat, 'tunix': TUNIX, 'goals': GOALS,
+                      **{part: {name: parts[part](name) for name in asked.slices} for part in asked.parts}}))
 
 
 if __name__ == '__main__':

@@ -1,4 +1,5 @@
 """The fused kernels: the TPU's run step by step on a CPU, against XLA's attention; cuDNN's, which no CPU runs, as lowered."""
+import functools
 import re
 import types
 
@@ -44,6 +45,55 @@ def test_splash_is_attention(kv_heads, sizes, axes):
                                    q, k, v, slope)
     for a, b in zip(got, wanted):
         np.testing.assert_allclose(a, b, atol=2e-5 * np.abs(b).max())
+
+
+def units_case(kv_heads):
+    """Rows of several outputs with room at their ends, and prompts with padding, one of them empty."""
+    rng = np.random.default_rng(0)
+    Q, G, T, S = 4, 2, 256, 128
+    normal = lambda heads: jnp.asarray(rng.normal(size=(Q, S + G * T, heads, H)), jnp.float32)
+    length_Q, ids = jnp.array([100, S, 0, 1]), [[1] * 100 + [2] * 20 + [0] * 136, [3] * 200 + [4] * 56]
+    prompt_mask_QS = jnp.arange(S)[None] < length_Q[:, None]
+    slope = rng.normal(size=(Q, S + G * T, N, H)) * np.pad(prompt_mask_QS, ((0, 0), (0, G * T)), constant_values=1)[..., None, None]
+    return (normal(N), normal(kv_heads), normal(kv_heads)), prompt_mask_QS, jnp.asarray([ids] * Q, jnp.int32), slope
+
+
+@pytest.mark.parametrize('kv_heads, sizes', [(2, (1, 1, 1)), (1, (1, 1, 1)), (2, (2, 1, 2)), (2, (1, 4, 1))], ids=str)
+def test_splash_of_units_is_attention(kv_heads, sizes):
+    """But for the prompts' padding, which nothing reads."""
+    arrays, prompt_mask_QS, output_QGT, slope = units_case(kv_heads)
+    results = lambda attend: values_and_gradients(lambda q, k, v: attend(q, k, v, prompt_mask_QS, output_QGT), *arrays, slope)
+    wanted = results(fused_attention.attend_units)
+    with jax.set_mesh(mesh_of(*sizes)):
+        got = results(functools.partial(fused_attention.splash_units, interpret=True))
+    for number, (a, b) in enumerate(zip(got, wanted)):
+        a, b = (a, b) if number else (a * (slope != 0), b * (slope != 0))
+        np.testing.assert_allclose(a, b, atol=2e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize('prompt, rows, heads, sizes, wanted', [
+    (128, (4, 256), (8, 8, 128), (1, 1, 1), True), (100, (4, 256), (8, 8, 128), (1, 1, 1), False),
+    (0, (4, 256), (8, 8, 128), (1, 1, 1), False), (128, (4, 250), (8, 8, 128), (1, 1, 1), False),
+    (128, (4, 256), (8, 8, 64), (1, 1, 1), False), (128, (4096, 1024), (8, 8, 128), (1, 1, 1), False),
+    (128, (4, 256), (8, 8, 128), (2, 2, 2), False), (128, (4, 256), (8, 8, 128), (1, 2, 4), True)])
+def test_which_units_the_tpus_kernel_takes(prompt, rows, heads, sizes, wanted):
+    with jax.set_mesh(mesh_of(*sizes)):
+        assert jax.jit(lambda: jnp.int32(fused_attention.takes_units((2, prompt), (2, *rows), *heads)))() == wanted
+
+
+def test_a_model_in_one_pass_over_prompts_and_outputs_is_the_one_in_two(monkeypatch):
+    model = Llama(LlamaConfig(vocab=64, width=64, layers=2, heads=2, kv_heads=1, head_dim=H, mlp_width=64))
+    params, rng = jax.jit(model.init)(jax.random.key(0)), np.random.default_rng(0)
+    tokens_QGT, prompt_QS = (jnp.asarray(rng.integers(0, 64, shape)) for shape in ((2, 2, 128), (2, 128)))
+    output_QGT = jnp.asarray([[[1] * 50 + [2] * 78, [3] * 128]] * 2)
+    place_QGT = jnp.asarray([[[*range(50), *range(78)], [*range(128)]]] * 2)
+    for packed in ((), (output_QGT, place_QGT)):
+        run = lambda params: model.behind_prompts(params, tokens_QGT, prompt_QS, jnp.array([128, 5]), *packed)
+        results = []
+        for takes in (True, False):
+            monkeypatch.setattr(fused_attention, 'takes_units', lambda *shapes: takes)
+            results.append((jax.jit(run)(params), jax.jit(jax.grad(lambda params: jnp.sum(run(params) ** 2)))(params)))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max()), *results)
 
 
 def test_a_cpu_takes_xlas_attention():
