@@ -29,7 +29,8 @@ def answer(model, params, tokenizer, mesh, problems: list, prompts: list[list[in
     Random keys come from (seed, the problem's place, the output), so that batch size and mesh change nothing.
     """
     sampler = Sampler(model, params, tokenizer, mesh, max_tokens, batch)
-    outputs = sampler.sample(prompts, range(len(prompts)), jax.random.key(seed), outputs=samples, sampling=sampling, width=width)
+    outputs = sampler.sample(prompts, range(len(prompts)), jax.random.key(seed), outputs=samples, sampling=sampling,
+                             width=width)
     for problem, group in zip(problems, outputs):
         yield [graded(output, grade(output.text, problem.answer, problem.problem)) for output in group]
 

@@ -55,13 +55,14 @@ class Sampler:
         limits, found = limits or [self.max_tokens] * len(prompts), []
         for start in range(0, len(prompts), TURN * self.batch):
             rows = range(start, min(start + TURN * self.batch, len(prompts)))
-            fillers = max(0, min(slots.bucket(len(rows)), 2 * self.batch) - len(rows))      # few sizes, so that few are compiled
+            fillers = max(0, min(slots.bucket(len(rows)), 2 * self.batch) - len(rows))      # few sizes are compiled
             filled = lambda values: [*(values[row] for row in rows), *[values[rows[-1]]] * fillers]
             prompt_QS, length_Q = pad_prompts(filled(prompts), width, self.tokenizer.pad_id)
             limit_Q = np.array([*(limits[row] for row in rows), *[1] * fillers])
             ended = lambda place, *_: finished(rows[place]) if place < len(rows) else None
-            groups = write_groups(self.params, prompt_QS, length_Q, key, np.array(filled(questions), np.int32), model=self.model,
-                                  mesh=self.mesh, outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
+            numbers_Q = np.array(filled(questions), np.int32)
+            groups = write_groups(self.params, prompt_QS, length_Q, key, numbers_Q, model=self.model, mesh=self.mesh,
+                                  outputs=outputs, max_tokens=self.max_tokens, sampling=sampling,
                                   eos_id=self.tokenizer.stop_ids, decoding=Decoding(rows=self.batch * outputs),
                                   limit_QG=np.tile(limit_Q[:, None], outputs), finished=finished and ended)
             found += [tokens_GT[:, :limits[row]] for row, tokens_GT in zip(rows, groups.tokens_QGT)]

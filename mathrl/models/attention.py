@@ -8,6 +8,7 @@ import numpy as np
 from mathrl.models.cache import PromptCache
 
 MASKED = -1e30   # finite, so that a row with nothing to see gives numbers that its weight of 0 removes
+TABLE = 16384    # positions of a program's constant of rotary angles: 8 MB for heads of 128
 
 
 def wide(dtype) -> jnp.dtype:
@@ -32,17 +33,26 @@ class RopeScaling:
             raise ValueError(f'rotary scaling wants factor > 0, low_frequency < high_frequency, original >= 0; got {self}')
 
 
-def rotary_angles(positions: jax.Array, head_dim: int, base: float, dtype=jnp.float32,
+def rotary_angles(positions: jax.Array, longest: int, head_dim: int, base: float, dtype=jnp.float32,
                   scaling: RopeScaling | None = None) -> tuple[jax.Array, jax.Array]:
-    """(cos, sin) of every position's angles: [..., 1, 1, H/2], once for all layers and heads."""
-    half = head_dim // 2
-    frequency_H = base ** (-jnp.arange(half, dtype=wide(dtype)) / half)
+    """(cos, sin) of every position's angles: [..., 1, 1, H/2], once for all layers and heads. Positions are below `longest`.
+
+    They are looked up in a table that is made on the host: else XLA would compute them in every layer and for every head again,
+    as part of what reads them. Past TABLE positions they are computed.
+    """
+    half, exact = head_dim // 2, wide(dtype)
+    frequency_H = np.asarray(base ** (-np.arange(half, dtype=exact) / half), exact)
     if scaling:
         fits_H = scaling.original * frequency_H / (2 * np.pi)
-        kept_H = jnp.clip((fits_H - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency), 0, 1)
-        frequency_H = frequency_H * (kept_H + (1 - kept_H) / scaling.factor)
-    angle = positions[..., None].astype(wide(dtype)) * frequency_H.reshape((1,) * positions.ndim + (-1,))
-    return jnp.cos(angle)[..., None, None, :], jnp.sin(angle)[..., None, None, :]
+        kept_H = np.clip((fits_H - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency), 0, 1)
+        frequency_H = np.asarray(frequency_H * (kept_H + (1 - kept_H) / scaling.factor), exact)
+    if longest > TABLE:
+        angle = positions[..., None].astype(exact) * frequency_H.reshape((1,) * positions.ndim + (-1,))
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+    else:
+        angle_SH = np.arange(longest, dtype=exact)[:, None] * frequency_H
+        cos, sin = (jnp.asarray(wave(angle_SH))[positions] for wave in (np.cos, np.sin))
+    return cos[..., None, None, :], sin[..., None, None, :]
 
 
 def rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:

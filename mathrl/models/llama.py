@@ -94,6 +94,10 @@ def _add(x, bias):
     return x + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
 
 
+def _angles(c: LlamaConfig, positions, longest: int):
+    return attention.rotary_angles(positions, longest, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
+
+
 class Block(nn.Module):
     """One layer. attend(q, k, v, kept) -> (mixed, keep): `kept` is this layer's share of a cache, `keep` what it adds."""
     config: LlamaConfig
@@ -137,7 +141,7 @@ class Transformer(nn.Module):
     config: LlamaConfig
 
     @nn.compact
-    def __call__(self, tokens, positions, attend, axes, kept):
+    def __call__(self, tokens, positions, longest, attend, axes, kept):
         c = self.config
         embed_VD = self.param('embed_VD', _normal(c.width), (c.vocab, c.width), jnp.dtype(c.param_dtype))
         if not c.tied:
@@ -146,7 +150,7 @@ class Transformer(nn.Module):
         block = nn.remat(Block, prevent_cse=False, policy=_REMAT_POLICIES[c.remat]) if c.remat else Block
         layers = nn.scan(block, variable_axes={'params': 0}, split_rngs={'params': True}, length=c.layers,
                          in_axes=(nn.broadcast, 0), out_axes=0, unroll=c.unroll)
-        angles = attention.rotary_angles(positions, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
+        angles = _angles(c, positions, longest)
         h, keep = layers(c, attend, axes, name='layers')(h, angles, kept)
         return _rms_norm(h, self.param('norm_D', nn.initializers.ones, (c.width,), jnp.dtype(c.param_dtype)), c.norm_eps), keep
 
@@ -161,14 +165,14 @@ class Llama:
         tokens_BT = jnp.zeros((1, 2), jnp.int32)
         attend = _attend_packed(jnp.ones((1, 2), jnp.int32))
         looped = dataclasses.replace(self.config, unroll=1, remat='')      # the same numbers, compiled faster
-        return Transformer(looped).init(key, tokens_BT, tokens_BT, attend, 'BT', None)['params']
+        return Transformer(looped).init(key, tokens_BT, tokens_BT, 2, attend, 'BT', None)['params']
 
-    def _run(self, params, tokens, positions, attend, axes, kept=None):
-        return Transformer(self.config).apply({'params': params}, tokens, positions, attend, axes, kept)
+    def _run(self, params, tokens, positions, longest, attend, axes, kept=None):
+        return Transformer(self.config).apply({'params': params}, tokens, positions, longest, attend, axes, kept)
 
     def hidden(self, params, tokens_BT, segments_BT, positions_BT) -> jax.Array:
-        """h_BTD of packed rows: position t sees its own example up to t."""
-        return self._run(params, tokens_BT, positions_BT, _attend_packed(segments_BT), 'BT')[0]
+        """h_BTD of packed rows: position t sees its own example up to t. positions_BT are below T."""
+        return self._run(params, tokens_BT, positions_BT, tokens_BT.shape[1], _attend_packed(segments_BT), 'BT')[0]
 
     def prefill(self, params, prompt_QS, length_Q) -> PromptCache:
         """The cache of Q prompts padded on the right; the first length_Q columns are read, the rest is masked."""
@@ -178,7 +182,7 @@ class Llama:
 
         def attend(q_QSNH, k_QSKH, v_QSKH, kept):
             return fused_attention.attend_packed(q_QSNH, k_QSKH, v_QSKH, one_QS, mask_QTS, 'QS'), (k_QSKH, v_QSKH)
-        _, (keys, values) = self._run(params, prompt_QS, positions_QS, attend, 'QS')
+        _, (keys, values) = self._run(params, prompt_QS, positions_QS, prompt_QS.shape[1], attend, 'QS')
         return PromptCache(keys, values, length_Q)
 
     def outputs_hidden(self, params, tokens_QGT, prompts: PromptCache, output_QGT=None, place_QGT=None) -> jax.Array:
@@ -200,7 +204,8 @@ class Llama:
         place_QGT = jnp.arange(T)[None, None, :] if place_QGT is None else place_QGT
         positions_QGT = jnp.broadcast_to(prompts.length_Q[:, None, None] + place_QGT, tokens_QGT.shape)
         kept = (prompts.keys_LQSKH, prompts.values_LQSKH)
-        return self._run(params, tokens_QGT, positions_QGT, attend, 'QGT', kept)[0]
+        longest = prompts.keys_LQSKH.shape[2] + T
+        return self._run(params, tokens_QGT, positions_QGT, longest, attend, 'QGT', kept)[0]
 
     def behind_prompts(self, params, tokens_QGT, prompt_QS, length_Q, output_QGT=None, place_QGT=None) -> jax.Array:
         """What outputs_hidden gives behind what prefill gives, in one pass over the layers where the TPU's attention takes both.
@@ -219,7 +224,7 @@ class Llama:
             return fused_attention.attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT), None
         behind = lambda x_QS, x_QGT: jnp.concatenate([jnp.broadcast_to(x_QS, (Q, S)), x_QGT.reshape(Q, G * T)], 1)
         places_QGT = jnp.broadcast_to(length_Q[:, None, None] + place_QGT, tokens_QGT.shape)
-        h_QTD, _ = self._run(params, behind(prompt_QS, tokens_QGT), behind(positions_QS, places_QGT), attend, 'QT')
+        h_QTD, _ = self._run(params, behind(prompt_QS, tokens_QGT), behind(positions_QS, places_QGT), S + T, attend, 'QT')
         return constrain(h_QTD[:, S:].reshape(Q, G, T, -1), 'QGTD')
 
     def decoder_params(self, params) -> dict:
@@ -240,7 +245,7 @@ class Llama:
             mixed = fused_attention.attend_packed(q_QSNH, k_QSKH, v_QSKH, one_QS, mask_QTS, 'QS')
             return mixed, [store(constrain(heads_first(x), 'QKSH'), kv_dtype) for x in (k_QSKH, v_QSKH)]
         positions_QS = jnp.broadcast_to(jnp.arange(prompt_QS.shape[1])[None], prompt_QS.shape)
-        angles = attention.rotary_angles(positions_QS, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
+        angles = _angles(c, positions_QS, prompt_QS.shape[1])
         h_QSD, written = constrain(look_up(params['embed_VD'], prompt_QS), 'QSD'), []
         for layer in params['layers']:
             h_QSD, keep = Block(c, attend, 'QS').apply({'params': layer}, h_QSD, angles, None)
@@ -268,7 +273,8 @@ class Llama:
                 own = [(*keys_values, mask_BS) for keys_values, mask_BS in zip((*old, page), masks)]
                 return row_attention.attend(q_BNH, own, *prompt, prompt_mask_QS, places), page
             h_BD = constrain(params['embed_VD'][token_B], 'BD')
-            angles = attention.rotary_angles(prompt_length_B + length_B + i, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
+            longest = prompts.columns + sum(each.columns for each in (*pages, page)) + 1
+            angles = _angles(c, prompt_length_B + length_B + i, longest)
             written = []
             for layer, *kept in zip(params['layers'], *(zip(x.keys, x.values) for x in (prompts, *pages, page))):
                 h_BD, keep = Block(c, attend, 'B').apply({'params': layer}, h_BD, angles, kept)

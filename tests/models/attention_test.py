@@ -28,7 +28,7 @@ def numpy_attend(q_BTNH, k_BSKH, v_BSKH, mask_BTS):
 
 
 def rotate(x, positions):
-    return attention.rotate(x, attention.rotary_angles(positions, x.shape[-1], BASE))
+    return attention.rotate(x, attention.rotary_angles(positions, 4096, x.shape[-1], BASE))
 
 
 def test_rotate_turns_pairs_of_coordinates():
@@ -47,6 +47,17 @@ def test_rotated_products_depend_on_distance_alone():
     products = [float(turn(q_H, at + 5) @ turn(k_H, at)) for at in (0, 3, 40)]
     assert products == pytest.approx([products[0]] * 3, abs=1e-4)
     assert abs(float(turn(q_H, 6) @ turn(k_H, 0)) - products[0]) > 1e-2
+
+
+@pytest.mark.parametrize('scaling', [None, attention.RopeScaling(), attention.RopeScaling(factor=4.0, original=0)], ids=str)
+def test_angles_from_the_table_are_those_computed(scaling):
+    positions = jnp.arange(0, 4096, 31)
+    looked_up, computed = (attention.rotary_angles(positions, longest, 8, BASE, scaling=scaling)
+                           for longest in (4096, attention.TABLE + 1))
+    for a, b in zip(looked_up, computed):
+        assert a.shape == b.shape == (len(positions), 1, 1, 4) and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, atol=5e-4)      # an angle of 4096 has steps of 2.4e-4 in float32
+        np.testing.assert_allclose(a[:2], b[:2], atol=1e-5)
 
 
 def test_rotate_keeps_bfloat16():
