@@ -67,7 +67,8 @@ def write_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key
                  finished: Callable[[int, np.ndarray, np.ndarray], None] | None = None) -> Groups:
     """`outputs` outputs of each prompt (host arrays), on the host; question_Q: the questions' numbers in random keys.
 
-    step: folded into the key where it is not negative, without a program of its own. limit_QG: the most tokens of each output, where they differ (at least 1, at most max_tokens).
+    step: folded into the key where it is not negative, without a program of its own. limit_QG: the most tokens of each output,
+    where they differ (at least 1, at most max_tokens).
     finished(question's place in the arrays, tokens_GT, length_G) is called for each question when all of its outputs have
     ended, while the devices write on; what it returns is not read.
     """

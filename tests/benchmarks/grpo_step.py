@@ -6,11 +6,11 @@
 Shapes are those of the peers' programs (bench_tunix_grpo.py, bench_trl_grpo.py in --peers_dir): every output runs to its
 full length, the reward is the share of odd tokens. --lengths=heavy ends ours at lengths from a log-normal distribution
 (median 16, sigma 1, cut at the full length); the peers decode and pad to the longest output, so their figures at equal
-lengths stand for that case too. --peers runs the three in turn, --rounds times, each time in a process
-of its own; ratio_to_fastest is the median of our steps over the faster peer's. floor_s is the time of the products that a step
-needs (each prompt once, real tokens alone: decoding, policy forward and backward, reference) at the machine's measured float32
-rate, floor_share how much of that speed is reached. reference_s times the reference's forward pass on its own: within a step
-it is part of policy_step, and so of update_s.
+lengths stand for that case too. --peers runs the three in turn, --rounds times, each time in a process of its own;
+ratio_to_fastest is the median of our steps over the faster peer's. floor_s is the time of the products that a step needs (each
+prompt once, real tokens alone: decoding, policy forward and backward, reference) at the machine's measured rate in that dtype,
+floor_share how much of that speed is reached. reference_s times the reference's forward pass on its own: within a step it is
+part of policy_step, and so of update_s. No TensorFlow, seqio, gin, grain or orbax is needed.
 """
 import argparse
 import collections
@@ -33,6 +33,7 @@ def flags() -> argparse.Namespace:
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--beta', type=float, default=0.04)
     parser.add_argument('--dtype', default='float32')
+    parser.add_argument('--remat', default='', help="what the backward pass computes again, as LlamaConfig's: '', full, dots")
     parser.add_argument('--count', action='store_true', help='count the executables that a step launches (slower)')
     parser.add_argument('--lengths', choices=('equal', 'heavy'), default='equal')
     parser.add_argument('--peers', action='store_true')
@@ -66,7 +67,6 @@ def measure(asked: argparse.Namespace) -> dict:
     import numpy as np
     from mathrl import sharding
     from mathrl.models.llama import Llama, LlamaConfig
-    from mathrl.programs.trained_model import fresh_params, fresh_state
     from mathrl.rl import coefficients, normalisation, packing
     from mathrl.rl.log_probs import output_logps
     from mathrl.rl.step import policy_step
@@ -74,13 +74,14 @@ def measure(asked: argparse.Namespace) -> dict:
     from mathrl.sampling.filters import Sampling
     from mathrl.sampling.groups import Decoding, sample_groups
     from mathrl.train import flops, optim
+    from mathrl.train.state import create
 
     compiling = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **_: compiling.append(seconds) if event.endswith('backend_compile_duration') else None)
     launched = count_launches() if asked.count else collections.Counter()
     config = LlamaConfig(vocab=asked.vocab, width=asked.d, layers=asked.layers, heads=asked.heads, kv_heads=asked.heads,
-                         head_dim=asked.d // asked.heads, mlp_width=asked.ffn, dtype=asked.dtype,
+                         head_dim=asked.d // asked.heads, mlp_width=asked.ffn, dtype=asked.dtype, remat=asked.remat,
                          unroll=asked.unroll or asked.layers)
     model, mesh, optimizer = Llama(config), sharding.make_mesh(), optim.adamw(optim.constant(1e-6))
     coefficient, eos_id = coefficients.grpo(kl_coef=asked.beta), asked.vocab + 7      # never sampled: all run full length
@@ -96,8 +97,8 @@ def measure(asked: argparse.Namespace) -> dict:
         return (odd_QG1 * ends_QGT).astype(np.float32), ends_QGT
 
     with jax.set_mesh(mesh):
-        reference = fresh_params(model, mesh, 0)
-        state = fresh_state(jax.tree.map(jnp.copy, reference), optimizer, mesh)
+        reference = jax.jit(model.init)(jax.random.key(0))
+        state = jax.jit(lambda params: create(params, optimizer), donate_argnums=0)(jax.tree.map(jnp.copy, reference))
         count = sum(leaf.size for leaf in jax.tree.leaves(reference))
         key, decoding = jax.random.key(0), Decoding(rows=asked.rows, block=asked.block, smallest=asked.smallest)
         for step in range(asked.steps):
@@ -132,7 +133,7 @@ def measure(asked: argparse.Namespace) -> dict:
             times['reference_s'].append(time.perf_counter() - begun)
     result = {name: float(np.median(values[2:])) for name, values in times.items()}
     forward = flops.outputs_forward(config, Q, G, S, float(np.mean(times['tokens'][2:])) / (Q * G))
-    result['floor_s'] = 5 * forward / product_rate()
+    result['floor_s'] = 5 * forward / product_rate(asked.dtype)
     result['floor_share'] = result['floor_s'] / result['step_s']
     return {'system': 'mathrl', 'jax': jax.__version__, 'device': jax.devices()[0].device_kind, 'n_params': count,
             'shapes': {name: getattr(asked, name) for name in ('vocab', 'd', 'layers', 'heads', 'ffn', 'prompt', 'completion',
@@ -143,11 +144,12 @@ def measure(asked: argparse.Namespace) -> dict:
             'peak_rss_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, 'all_step_s': times['step_s']}
 
 
-def product_rate(size: int = 2048) -> float:
-    """FLOP/s of a float32 product of two square matrices, the best of several."""
+def product_rate(dtype: str) -> float:
+    """FLOP/s of a product of two square matrices, the best of several."""
     import jax
     import jax.numpy as jnp
-    product, x = jax.jit(jnp.matmul), jnp.ones((size, size))
+    size = 2048 if jax.default_backend() == 'cpu' else 8192
+    product, x = jax.jit(jnp.matmul), jnp.ones((size, size), dtype)
     seconds = []
     for _ in range(6):
         begun = time.perf_counter()
@@ -184,9 +186,8 @@ def against_peers(asked: argparse.Namespace) -> dict:
             sys.exit(f'--peers wants --{name}_python: a Python that has {name} installed; got {python!r}')
     shape = [f'--{name}={getattr(asked, name)}' for name in ('steps', 'vocab', 'd', 'layers', 'heads', 'ffn', 'prompt',
                                                              'completion', 'prompts', 'group', 'beta')]
-    ours_alone = [f'--unroll={asked.unroll}', f'--micro_batches={asked.micro_batches}', f'--packed={asked.packed}',
-                  f'--lengths={asked.lengths}',
-                  f'--block={asked.block}', f'--rows={asked.rows}', f'--smallest={asked.smallest}']
+    ours_alone = [f'--{name}={getattr(asked, name)}' for name in ('unroll', 'remat', 'dtype', 'micro_batches', 'packed', 'lengths',
+                                                                  'block', 'rows', 'smallest')]
     rounds = collections.defaultdict(list)
     for _ in range(max(3, asked.rounds)):
         rounds['mathrl'].append(last_json([sys.executable, __file__, *shape, *ours_alone]))
