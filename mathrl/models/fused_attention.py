@@ -123,7 +123,11 @@ def _kernel(heads: int, length: int, interpret: bool):
 
 
 def _units_kernel(heads: int, prompt: int, rows: tuple[int, int], interpret: bool):
-    """As though every row were one output: the blocks that it visits are all that rows of several outputs need."""
+    """As though every row were one output: the blocks that it visits are all that rows of several outputs need.
+
+    A mask's function and places, and here and in _at_places those of a kernel, are fields of jax 0.10's splash attention that its
+    documentation does not promise; the tests of units fail if they change.
+    """
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
     positions = prompt + math.prod(rows)
     bits = _place_bits(rows[1])
