@@ -187,7 +187,8 @@ def test_refuses_stages_of_another_form(folder, value, part):
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc, and asks Linux for the signal')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_stops_the_stage_too_and_the_same_command_goes_on(folder, number):
-    slow = [('one', 'count.gin', {'STEPS': 5, 'SECONDS': 0.3, 'CHILD': number != signal.SIGKILL})]
+    # long enough that a busy machine sends the signal before the end
+    slow = [('one', 'count.gin', {'STEPS': 25, 'SECONDS': 0.3, 'CHILD': number != signal.SIGKILL})]
     process = start(slow)
     process.send_signal(number)
     process.wait(30)
