@@ -119,11 +119,11 @@ def heads_first(x: jax.Array) -> jax.Array:
     return jnp.moveaxis(x, -2, 1)
 
 
-def packed_mask(segments_BT: jax.Array) -> jax.Array:
-    """mask_BTS of a packed row: causal, and within the example."""
-    T = segments_BT.shape[1]
+def packed_mask(segments: jax.Array) -> jax.Array:
+    """mask [..., T, S] of rows [..., T]: causal, and within the example, or the output, whose number is in `segments`."""
+    T = segments.shape[-1]
     causal_TT = jnp.arange(T)[:, None] >= jnp.arange(T)[None, :]
-    return (segments_BT[:, :, None] == segments_BT[:, None, :]) & causal_TT[None]
+    return (segments[..., :, None] == segments[..., None, :]) & causal_TT.reshape((1,) * (segments.ndim - 1) + (T, T))
 
 
 def prompt_mask(prompts: PromptCache) -> jax.Array:

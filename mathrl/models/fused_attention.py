@@ -42,10 +42,8 @@ def attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT) -> jax.Arra
         prompt = [x[:, :S] for x in (q, k, v)]
         prompt_mixed = attend_packed(*prompt, one_QS, attention.packed_mask(one_QS), 'QS')
         q, *own = (x[:, S:].reshape(Q, G, T, *x.shape[2:]) for x in (q, k, v))
-        causal_TS = jnp.arange(T)[:, None] >= jnp.arange(T)[None, :]
-        mask_QGTS = causal_TS[None, None] & (output_QGT[..., :, None] == output_QGT[..., None, :])
         own, prompt = map(attention.heads_first, own), map(attention.heads_first, prompt[1:])
-        mixed = attention.attend_with_prompt(q, *own, mask_QGTS, *prompt, prompt_mask)
+        mixed = attention.attend_with_prompt(q, *own, attention.packed_mask(output_QGT), *prompt, prompt_mask)
         return jnp.concatenate([prompt_mixed, mixed.reshape(Q, G * T, *mixed.shape[3:])], 1)
     return jax.lax.platform_dependent(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, tpu=splash_units, default=plain)
 

@@ -192,9 +192,7 @@ class Llama:
         each token's place in its own.
         """
         T = tokens_QGT.shape[2]
-        mask_TS = jnp.arange(T)[:, None] >= jnp.arange(T)[None, :]
-        if output_QGT is not None:
-            mask_TS = mask_TS[None, None] & (output_QGT[..., :, None] == output_QGT[..., None, :])
+        mask_TS = attention.packed_mask(jnp.zeros(T, jnp.int32) if output_QGT is None else output_QGT)
         prompt_mask_QS = attention.prompt_mask(prompts)
 
         def attend(q_QGTNH, k_QGTKH, v_QGTKH, prompt_kv):

@@ -113,7 +113,8 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         metrics |= explored | {'rollout_tokens_per_s': written / (sampled - began),
                                'update_tokens_per_s': updates * written / update_seconds,
                                **{f'update_{name}': x for name, x in mfu(flops, update_seconds).items()}}
-        return state.replace(step=sharding.place(mesh, np.asarray(step + 1, state.step.dtype), '')), metrics | before, int(written)
+        done = sharding.place(mesh, np.asarray(step + 1, state.step.dtype), '')
+        return state.replace(step=done), metrics | before, int(written)
 
     def begin_iteration(params, iteration):
         extra['reference'] = as_reference(params)

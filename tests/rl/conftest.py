@@ -134,7 +134,10 @@ def on_mesh(sizes, run, *trees):
 
 
 def packing(rollouts, micro_batches: int, which: str, length_QG=None) -> Packing:
-    """Of placed rollouts (or others of these lengths) on the mesh in force: by the 'coarse' layout, or by a 'fine' one of units of one or two rows."""
+    """Of placed rollouts, or others of these lengths, on the mesh in force.
+
+    By the 'coarse' layout, or by a 'fine' one of units of one or two rows.
+    """
     mesh, (Q, G, T), S = jax.sharding.get_mesh(), rollouts.tokens_QGT.shape, rollouts.prompt_QS.shape[1]
     devices = sharding.batch_devices(mesh)
     coarse = layouts(Q, G, S, T, micro_batches, devices)[0]
