@@ -7,7 +7,6 @@ Nothing heavy is imported before it is needed: --help answers without jax, Tenso
 
 import argparse
 import ast
-import ctypes
 import difflib
 import importlib.util
 import inspect
@@ -18,7 +17,7 @@ import sys
 import sysconfig
 import traceback
 
-from mathrl import processes
+from mathrl import cpu, processes
 
 DESCRIPTION = """\
 python -m mathrl.main --gin_file=F [--gin_file=G] [--gin.NAME=VALUE ...] --workdir=DIR [--dry_run]
@@ -29,8 +28,6 @@ EPILOG = """\
 --gin.NAME=VALUE sets a macro or a parameter after the files: --gin.STEPS=200, --gin.rl.run.seed=1.
 VALUE is a gin literal, so a string keeps quotes of its own: --gin.PROBLEMS='"train.jsonl"'.
 DIR receives config.gin (the resolved configuration, itself a gin file), metrics, checkpoints, reports."""
-
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8   # glibc's malloc.h
 
 
 class Flags(argparse.ArgumentParser):
@@ -144,29 +141,6 @@ def start_processes(flags: argparse.Namespace) -> int:
     return processes.join(flags.coordinator_address, flags.num_processes, flags.process_id, flags.wait_seconds)
 
 
-def keep_freed_memory() -> None:
-    """Has glibc keep what XLA's CPU backend frees: handing it back after every step costs a quarter of the time.
-
-    Where there is no glibc nothing changes. The process's peak memory grows, by up to its size.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_ARENA_MAX, 1)):
-        mallopt(option, value)
-
-
-def compile_lightly() -> None:
-    """Has XLA leave out LLVM's later passes on CPUs: a fifth of the compile time; products are a library's, and as fast.
-
-    To be called before jax starts its backend.
-    """
-    given = os.environ.get('XLA_FLAGS', '')
-    if os.environ.get('JAX_PLATFORMS') == 'cpu' and 'xla_backend_optimization_level' not in given:
-        os.environ['XLA_FLAGS'] = f'{given} --xla_backend_optimization_level=1'.strip()
-
-
 def compile_steps(flags: argparse.Namespace, overrides: list[str]) -> None:
     """--compile_for: macros that name data or folders need not be set."""
     from mathrl.programs import topologies
@@ -193,8 +167,7 @@ def run(argv: list[str]) -> None:
     if not flags.dry_run:
         os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(workdir / 'compilation_cache'))
     program, config = configure(flags.gin_file, overrides)
-    keep_freed_memory()
-    compile_lightly()
+    cpu.compile_lightly()
     process = start_processes(flags)
     if flags.dry_run:
         print(config, flush=True)
@@ -245,4 +218,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    cpu.with_huge_pages()
     main()

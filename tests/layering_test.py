@@ -8,7 +8,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parents[1] / 'mathrl'
 MAIN = {'main', 'gin_files', 'gin_guards'}
 ROWS = {
-    'records': 0, 'sharding': 0, 'metrics': 0, 'text': 0, 'processes': 0,
+    'records': 0, 'sharding': 0, 'metrics': 0, 'text': 0, 'processes': 0, 'cpu': 0,
     'problems': 1, 'checkpoint': 1, 'models': 1,
     'train': 2, 'sampling': 2, 'mining': 2, 'data': 2,
     'rl': 3, 'evaluation': 3,

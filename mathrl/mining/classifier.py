@@ -29,8 +29,6 @@ ROW_AND_HASH = struct.Struct('=iI')
 GRAM_FACTOR = np.uint64(116049371)
 END_OF_LINE = '</s>'
 LEAST_PROBABILITY = 1e-5                    # what fastText adds to each
-# GLIBC_TUNABLES of a process that extracts and scores: each web page's text and tree are fresh memory, faulted in anew.
-HUGE_PAGES = 'glibc.malloc.hugetlb=1'
 
 
 @dataclasses.dataclass(frozen=True)

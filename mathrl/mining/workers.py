@@ -14,7 +14,7 @@ import time
 from apache_beam.runners.worker import sdk_worker_main
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from mathrl.mining.classifier import HUGE_PAGES
+from mathrl.cpu import HUGE_PAGES
 
 SECONDS_BETWEEN_LOOKS = 0.5
 BEAMS_THREAD = 'run_worker'   # Beam starts a worker from a thread of this name, which fails if the worker does

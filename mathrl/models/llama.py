@@ -185,34 +185,39 @@ class Llama:
         _, (keys, values) = self._run(params, prompt_QS, positions_QS, prompt_QS.shape[1], attend, 'QS')
         return PromptCache(keys, values, length_Q)
 
-    def outputs_hidden(self, params, tokens_QGT, prompts: PromptCache, output_QGT=None, place_QGT=None) -> jax.Array:
+    def outputs_hidden(self, params, tokens_QGT, prompts: PromptCache, output_QGT=None, place_QGT=None,
+                       question_Q=None) -> jax.Array:
         """h_QGTD of G rows behind each prompt, all at once (training): the prompt is not computed again.
 
         A row is one output; or several of them, one behind the other: output_QGT then tells them apart, and place_QGT is
-        each token's place in its own.
+        each token's place in its own. question_Q: which of the prompts each G rows are behind; None: row by row their own.
         """
+        lent = lambda x: x if question_Q is None else x[question_Q]
         T = tokens_QGT.shape[2]
         mask_TS = attention.packed_mask(jnp.zeros(T, jnp.int32) if output_QGT is None else output_QGT)
-        prompt_mask_QS = attention.prompt_mask(prompts)
+        prompt_mask_QS = lent(attention.prompt_mask(prompts))
 
         def attend(q_QGTNH, k_QGTKH, v_QGTKH, prompt_kv):
             own = heads_first(k_QGTKH), heads_first(v_QGTKH)
-            prompt = map(heads_first, prompt_kv)
+            prompt = (heads_first(lent(x_QSKH)) for x_QSKH in prompt_kv)
             return attention.attend_with_prompt(q_QGTNH, *own, mask_TS, *prompt, prompt_mask_QS), None
         place_QGT = jnp.arange(T)[None, None, :] if place_QGT is None else place_QGT
-        positions_QGT = jnp.broadcast_to(prompts.length_Q[:, None, None] + place_QGT, tokens_QGT.shape)
+        positions_QGT = jnp.broadcast_to(lent(prompts.length_Q)[:, None, None] + place_QGT, tokens_QGT.shape)
         kept = (prompts.keys_LQSKH, prompts.values_LQSKH)
         longest = prompts.keys_LQSKH.shape[2] + T
         return self._run(params, tokens_QGT, positions_QGT, longest, attend, 'QGT', kept)[0]
 
-    def behind_prompts(self, params, tokens_QGT, prompt_QS, length_Q, output_QGT=None, place_QGT=None) -> jax.Array:
+    def behind_prompts(self, params, tokens_QGT, prompt_QS, length_Q, output_QGT=None, place_QGT=None,
+                       question_Q=None) -> jax.Array:
         """What outputs_hidden gives behind what prefill gives, in one pass over the layers where the TPU's attention takes both.
 
         So weights are gathered once for prompts and outputs, and gradients added up once.
         """
         c, (Q, S), (G, T) = self.config, prompt_QS.shape, tokens_QGT.shape[1:]
-        if not fused_attention.takes_units(prompt_QS.shape, tokens_QGT.shape, c.heads, c.kv_heads, c.head_dim):
-            return self.outputs_hidden(params, tokens_QGT, self.prefill(params, prompt_QS, length_Q), output_QGT, place_QGT)
+        if question_Q is not None or not fused_attention.takes_units(prompt_QS.shape, tokens_QGT.shape, c.heads, c.kv_heads,
+                                                                     c.head_dim):
+            return self.outputs_hidden(params, tokens_QGT, self.prefill(params, prompt_QS, length_Q), output_QGT, place_QGT,
+                                       question_Q)
         output_QGT = jnp.zeros_like(tokens_QGT) if output_QGT is None else output_QGT
         place_QGT = jnp.arange(T)[None, None, :] if place_QGT is None else place_QGT
         positions_QS = jnp.arange(S)[None, :]

@@ -36,6 +36,8 @@ def dpo_step(state: TrainState, ref_params, pairs: Pairs, packing: packings.Pack
     count = pairs.weights_QG.size
     shares_P = (pairs.weights_QG / jnp.maximum(pairs.weights_QG.sum(), 1.0)).reshape(-1)
     rows, side_QGT = paired_rows(pairs)
+    if packing is not None:
+        rows = rows.replace(question_Q=jnp.arange(len(pairs.prompt_QS)))
 
     def loss(params, part):
         rows, side_QGT = part['rows'], part['side_QGT']

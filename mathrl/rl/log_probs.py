@@ -11,7 +11,8 @@ class Rows:
     """Rollouts as an update reads them, in a form that may also hold several outputs in a row, one behind the other.
 
     inputs_QGT: what the model reads, see shifted_inputs; output_QGT: which output a token belongs to, from 1, and 0 where
-    nothing lies; place_QGT: its place in that output. The other fields are those of Rollouts.
+    nothing lies; place_QGT: its place in that output; question_Q: which of the prompts a row of rows is behind, where None
+    not its own. The other fields are those of Rollouts.
     """
     prompt_QS: jax.Array
     prompt_length_Q: jax.Array
@@ -21,13 +22,14 @@ class Rows:
     inputs_QGT: jax.Array
     output_QGT: jax.Array
     place_QGT: jax.Array
+    question_Q: jax.Array | None = None
 
 
 def in_rows(rollouts) -> Rows:
-    """Rollouts with a row for each output, as they come."""
+    """Rollouts with a row for each output, as they come, for a packing."""
     same = ('prompt_QS', 'prompt_length_Q', 'tokens_QGT', 'trained_QGT', 'policy_logps_QGT')
     return Rows(inputs_QGT=shifted_inputs(rollouts), **places(*rollouts.tokens_QGT.shape),
-                **{name: getattr(rollouts, name) for name in same})
+                question_Q=jnp.arange(len(rollouts.prompt_QS)), **{name: getattr(rollouts, name) for name in same})
 
 
 def places(Q: int, G: int, T: int) -> dict[str, jax.Array]:
@@ -63,7 +65,7 @@ def state_values(critic, params, rollouts) -> jax.Array:
 
 
 def _read(rollouts) -> tuple[jax.Array, tuple]:
-    """(inputs_QGT, what tells the outputs in a row apart)."""
+    """(inputs_QGT, what tells the outputs in a row and their prompts apart)."""
     if isinstance(rollouts, Rows):
-        return rollouts.inputs_QGT, (rollouts.output_QGT, rollouts.place_QGT)
+        return rollouts.inputs_QGT, (rollouts.output_QGT, rollouts.place_QGT, rollouts.question_Q)
     return shifted_inputs(rollouts), ()

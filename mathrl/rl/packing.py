@@ -3,6 +3,7 @@
 A unit is one question's prompt and some rows of T tokens behind it; an output lies whole in one row. All micro-batches have
 the same number of units, so there is one compiled program for whatever lengths come, and a second one for a finer cut: where
 outputs are short, units of fewer rows leave less room empty; where they are long, more of them compute the prompt again.
+Where one micro-batch on one device holds the whole batch, each prompt is computed once and lent to rows anywhere in it.
 """
 import dataclasses
 import math
@@ -19,6 +20,7 @@ from mathrl.rl.parts import Groups
 from mathrl.train.step import counted_gradients, summed_gradients
 
 PIECE_TOKENS = 512      # of a micro-batch on a device: with fewer, adding up gradients would show
+SIZES = 16              # at most so many numbers of rows are compiled where prompts are lent
 
 
 @flax.struct.dataclass
@@ -26,11 +28,13 @@ class Packing:
     """Where the tokens of [Q, G, T] lie in micro-batches, each laid out as Q' units of G' rows.
 
     index_MQGT: the token's place in the flattened [Q, G, T], Q * G * T where nothing lies; question_MQ: whose prompt a unit
-    begins with; count: how many micro-batches hold anything. The others are never computed.
+    begins with; count: how many micro-batches hold anything. The others are never computed. lent: units do not have prompts of
+    their own, but read those of the whole batch.
     """
     index_MQGT: jax.Array
     question_MQ: jax.Array
     count: jax.Array
+    lent: bool = flax.struct.field(pytree_node=False, default=False)
 
     def rows(self, rollouts) -> Rows:
         """Rollouts as `gradients` and `map` can cut them."""
@@ -56,11 +60,19 @@ class Packing:
         return sharding.constrain(flat_T.reshape(shape), 'QGT')
 
     def _part(self, whole, m):
-        """Micro-batch m of a tree: leaves are told by their names' axes; 0 where nothing lies."""
+        """Micro-batch m of a tree: leaves are told by their names; 0 where nothing lies.
+
+        question_Q becomes the prompt that each unit is lent, or None where it has its own.
+        """
         index_QGT, question_Q = self.index_MQGT[m], self.question_MQ[m]
 
         def take(path, x):
-            axes = sharding.path_text(path).rsplit('_', 1)[-1]
+            name = sharding.path_text(path).rsplit('/', 1)[-1]
+            if name == 'question_Q':
+                return question_Q if self.lent else None
+            if self.lent and name.startswith('prompt_'):
+                return x
+            axes = name.rsplit('_', 1)[-1]
             found = x.at[index_QGT].get(mode='fill', fill_value=0) if axes == 'QGT' else x[question_Q]
             return sharding.constrain(found, axes)
         return jax.tree_util.tree_map_with_path(take, whole)
@@ -76,10 +88,14 @@ def _everywhere(whole):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """At most `pieces` micro-batches of `units` units on all devices together, each a prompt and `rows` rows."""
+    """At most `pieces` micro-batches of `units` units on all devices together, each a prompt and `rows` rows.
+
+    prompts: where not 0, units are rows alone, and are lent so many prompts.
+    """
     pieces: int
     units: int
     rows: int
+    prompts: int = 0
 
     def shapes(self, tokens: int) -> dict[str, tuple[int, ...]]:
         """Of a Packing's arrays."""
@@ -92,7 +108,7 @@ class Layout:
 
     def computed(self, rows_Q: list[int], prompt: int, tokens: int) -> int:
         """Positions that an update computes, prompts included."""
-        return self.needed(rows_Q) * self.units * (prompt + self.rows * tokens)
+        return self.needed(rows_Q) * ((self.prompts or self.units) * prompt + self.units * self.rows * tokens)
 
 
 def layouts(questions: int, outputs: int, prompt: int, tokens: int, micro_batches: int, devices: int) -> tuple[Layout, ...]:
@@ -112,6 +128,12 @@ def layouts(questions: int, outputs: int, prompt: int, tokens: int, micro_batche
                                 Layout(micro_batches * cuts, devices * units // cuts, finer))))
 
 
+def lending_layouts(questions: int, outputs: int) -> tuple[Layout, ...]:
+    """Ways to hold a whole batch in one micro-batch: every prompt once, and rows in at most SIZES numbers of them."""
+    most = questions * outputs
+    return tuple(Layout(1, rows, 1, questions) for rows in range(most, 0, -max(1, most // SIZES)))
+
+
 def device_rows(questions: int, outputs: int, micro_batches: int, devices: int) -> int:
     """Rows of a micro-batch on a device, where each output has a row."""
     if questions * outputs % (micro_batches * devices):
@@ -126,8 +148,8 @@ def cut(packing: Packing | None, micro_batches: int) -> Packing | Groups:
 
 
 def plan(length_QG: np.ndarray, prompt: int, tokens: int, choices: tuple[Layout, ...],
-         together: int = 1) -> tuple[dict[str, np.ndarray], float]:
-    """(a Packing's arrays by the layout that computes the least, the share of its rows that holds tokens).
+         together: int = 1) -> tuple[dict[str, np.ndarray | bool], float]:
+    """(a Packing's fields by the layout that computes the least, the share of its rows that holds tokens).
 
     length_QG: of outputs, on the host; prompt, tokens: the room for a prompt and for an output. So many neighbours as
     `together` says lie in one row, which then has room for as many. All processes plan alike.
@@ -135,7 +157,8 @@ def plan(length_QG: np.ndarray, prompt: int, tokens: int, choices: tuple[Layout,
     (Q, G), room = length_QG.shape, together * tokens
     packed = [first_fit(lengths, room) for lengths in length_QG.reshape(Q, -1, together).sum(-1)]
     rows_Q = [len(rows) for rows in packed]
-    layout = min(choices, key=lambda layout: layout.computed(rows_Q, prompt, room))
+    enough = [layout for layout in choices if layout.needed(rows_Q) <= layout.pieces]
+    layout = min(enough, key=lambda layout: layout.computed(rows_Q, prompt, room))
     arrays = {name: np.zeros(shape, np.int32) for name, shape in layout.shapes(room).items()}
     index, question = (arrays[name].reshape((-1,) + arrays[name].shape[2:]) for name in ('index_MQGT', 'question_MQ'))
     index[:] = Q * G * tokens
@@ -150,7 +173,7 @@ def plan(length_QG: np.ndarray, prompt: int, tokens: int, choices: tuple[Layout,
             unit += 1
     count = layout.needed(rows_Q)
     fill = length_QG.sum() / (count * layout.units * layout.rows * room)
-    return arrays | {'count': np.int32(count)}, float(fill)
+    return arrays | {'count': np.int32(count), 'lent': layout.prompts > 0}, float(fill)
 
 
 def first_fit(lengths: np.ndarray, room: int) -> list[list[int]]:
@@ -179,12 +202,15 @@ def planned(mesh, length_QG: np.ndarray, prompt: int, tokens: int, micro_batches
             together: int = 1) -> tuple[Packing, float]:
     """(the packing of outputs of these lengths on the mesh, the share of its rows that holds tokens)."""
     Q, G = length_QG.shape
-    choices = layouts(Q, G // together, prompt, together * tokens, micro_batches, sharding.batch_devices(mesh))
+    devices, outputs = sharding.batch_devices(mesh), G // together
+    choices = layouts(Q, outputs, prompt, together * tokens, micro_batches, devices)
+    if micro_batches == devices == 1 and jax.default_backend() != 'tpu':     # whose attention takes units, each with its prompt
+        choices += lending_layouts(Q, outputs)
     arrays, fill = plan(length_QG, prompt, tokens, choices, together)
     return place(mesh, arrays), fill
 
 
-def place(mesh, arrays: dict[str, np.ndarray]) -> Packing:
-    """A plan's arrays on the mesh."""
-    return Packing(count=sharding.place(mesh, arrays['count'], ''),
-                   **sharding.place_named(mesh, {name: x for name, x in arrays.items() if name != 'count'}))
+def place(mesh, arrays: dict[str, np.ndarray | bool]) -> Packing:
+    """A plan on the mesh."""
+    return Packing(lent=arrays['lent'], count=sharding.place(mesh, arrays['count'], ''),
+                   **sharding.place_named(mesh, {name: arrays[name] for name in ('index_MQGT', 'question_MQ')}))

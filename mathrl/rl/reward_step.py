@@ -53,12 +53,14 @@ def reward_step(state: TrainState, examples: RewardExamples, packing: packings.P
     if loss is pairwise and examples.tokens_QGT.shape[0] % micro_batches:
         raise ValueError(f'{micro_batches} micro-batches do not divide {examples.tokens_QGT.shape[0]} questions: pairs of '
                          'outputs are not to be cut')
-    whole = {'examples': laid_out(examples)} | ({} if packing is None else places(*examples.tokens_QGT.shape))
+    whole = {'examples': laid_out(examples)}
+    if packing is not None:
+        whole |= places(*examples.tokens_QGT.shape) | {'question_Q': jnp.arange(len(examples.prompt_QS))}
 
     def part_loss(params, part):
         some = part['examples']
         logits_QGT = model.outputs_values(params, some.tokens_QGT, some.prompt_QS, some.prompt_length_Q,
-                                          part.get('output_QGT'), part.get('place_QGT'))
+                                          part.get('output_QGT'), part.get('place_QGT'), part.get('question_Q'))
         total, count = loss(logits_QGT, some.labels_QGT, some.step_ends_QGT)
         agree_QGT = ((logits_QGT > 0) == (some.labels_QGT > 0.5)) & (some.step_ends_QGT == 1)
         return total, {'loss': total, 'count': count, 'accuracy': jnp.sum(agree_QGT), 'ends': jnp.sum(some.step_ends_QGT)}

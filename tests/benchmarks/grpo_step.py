@@ -1,6 +1,6 @@
 """One GRPO step on random weights, timed by its parts; prints one JSON line last.
 
-  python tests/benchmarks/grpo_step.py [--steps 8] [--count] [--lengths equal|heavy] [--block 16]
+  python tests/benchmarks/grpo_step.py [--steps 8] [--count] [--lengths equal|heavy] [--block 16] [--devices 1]
   python tests/benchmarks/grpo_step.py --peers --tunix_python=PYTHON --trl_python=PYTHON [--rounds 3]
 
 Shapes are those of the peers' programs (bench_tunix_grpo.py, bench_trl_grpo.py in --peers_dir): every output runs to its
@@ -29,7 +29,8 @@ sys.path.insert(0, str(ROOT))
 def flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in dict(steps=8, vocab=512, d=256, layers=4, heads=4, ffn=1024, prompt=32, completion=64, prompts=8,
-                              group=8, rounds=3, unroll=0, micro_batches=1, packed=1, block=0, rows=0, smallest=8).items():
+                              group=8, rounds=3, unroll=0, micro_batches=1, packed=1, block=0, rows=0, smallest=8,
+                              devices=1).items():
         parser.add_argument(f'--{name}', type=int, default=default)
     parser.add_argument('--beta', type=float, default=0.04)
     parser.add_argument('--dtype', default='float32')
@@ -59,9 +60,9 @@ def count_launches() -> collections.Counter:
 
 def measure(asked: argparse.Namespace) -> dict:
     """Times asked.steps steps of ours; medians leave out the first two."""
-    from mathrl.main import compile_lightly, keep_freed_memory
-    keep_freed_memory()
+    from mathrl.cpu import compile_lightly
     compile_lightly()
+    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={asked.devices}'.strip()
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -187,7 +188,7 @@ def against_peers(asked: argparse.Namespace) -> dict:
     shape = [f'--{name}={getattr(asked, name)}' for name in ('steps', 'vocab', 'd', 'layers', 'heads', 'ffn', 'prompt',
                                                              'completion', 'prompts', 'group', 'beta')]
     ours_alone = [f'--{name}={getattr(asked, name)}' for name in ('unroll', 'remat', 'dtype', 'micro_batches', 'packed', 'lengths',
-                                                                  'block', 'rows', 'smallest')]
+                                                                  'block', 'rows', 'smallest', 'devices')]
     rounds = collections.defaultdict(list)
     for _ in range(max(3, asked.rounds)):
         rounds['mathrl'].append(last_json([sys.executable, __file__, *shape, *ours_alone]))
@@ -211,4 +212,7 @@ def against_peers(asked: argparse.Namespace) -> dict:
 
 if __name__ == '__main__':
     arguments = flags()
+    if not arguments.peers:
+        from mathrl.cpu import with_huge_pages
+        with_huge_pages()
     print(json.dumps(against_peers(arguments) if arguments.peers else measure(arguments)))

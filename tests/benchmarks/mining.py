@@ -245,7 +245,7 @@ def measure(asked: argparse.Namespace) -> dict:
 if __name__ == '__main__':
     arguments = flags()
     sys.path.insert(0, str(ROOT))
-    if not arguments.peer and 'GLIBC_TUNABLES' not in os.environ:   # read when a process starts; as in mining's workers
-        from mathrl.mining.classifier import HUGE_PAGES
+    if not arguments.peer and 'GLIBC_TUNABLES' not in os.environ:   # as mining's workers have it
+        from mathrl.cpu import HUGE_PAGES
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'GLIBC_TUNABLES': HUGE_PAGES})
     print(json.dumps(peer(arguments.peer) if arguments.peer else measure(arguments)))

@@ -96,7 +96,7 @@ def test_gradients_are_those_of_the_written_losses(tiny, fresh):
 
 
 @pytest.mark.parametrize('sizes, micro_batches, width, packed', [
-    ((1, 1, 1), 1, 9, 'fine'), pytest.param((2, 2, 2), 2, 7, 'coarse', marks=pytest.mark.slow)])
+    ((1, 1, 1), 1, 9, 'fine'), ((1, 1, 1), 1, 9, 'lent'), pytest.param((2, 2, 2), 2, 7, 'coarse', marks=pytest.mark.slow)])
 def test_without_padding_it_is_the_same_update(tiny, sizes, micro_batches, width, packed):
     expected = update(tiny, tiny.experience())
     got = update(tiny, tiny.experience(width=width), sizes=sizes, micro_batches=micro_batches, packed=packed)

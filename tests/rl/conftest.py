@@ -11,7 +11,7 @@ import pytest
 from mathrl import sharding
 from mathrl.models.heads import ScalarModel
 from mathrl.models.llama import Llama, LlamaConfig
-from mathrl.rl.packing import Layout, Packing, layouts, place, plan
+from mathrl.rl.packing import Layout, Packing, layouts, lending_layouts, place, plan
 from mathrl.rl.types import Experience
 from mathrl.sampling.rollout import Rollouts
 from mathrl.train.state import create
@@ -136,7 +136,7 @@ def on_mesh(sizes, run, *trees):
 def packing(rollouts, micro_batches: int, which: str, length_QG=None) -> Packing:
     """Of placed rollouts, or others of these lengths, on the mesh in force.
 
-    By the 'coarse' layout, or by a 'fine' one of units of one or two rows.
+    By the 'coarse' layout, by a 'fine' one of units of one or two rows, or by the smallest in which prompts are 'lent'.
     """
     mesh, (Q, G, T), S = jax.sharding.get_mesh(), rollouts.tokens_QGT.shape, rollouts.prompt_QS.shape[1]
     devices = sharding.batch_devices(mesh)
@@ -144,8 +144,10 @@ def packing(rollouts, micro_batches: int, which: str, length_QG=None) -> Packing
     rows = 2 if coarse.rows % 2 == 0 else 1
     units = coarse.units * coarse.rows // rows
     fine = Layout(coarse.pieces * units // devices, devices, rows)
+    choices = {'coarse': (coarse,), 'fine': (fine,), 'lent': lending_layouts(Q, G)}[which]
     length_QG = sharding.to_host(rollouts.length_QG) if length_QG is None else length_QG
-    arrays, _ = plan(length_QG, S, T, (coarse if which == 'coarse' else fine,))
+    arrays, _ = plan(length_QG, S, T, choices)
+    assert arrays['lent'] == (which == 'lent')
     return place(mesh, arrays)
 
 

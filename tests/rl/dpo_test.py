@@ -14,7 +14,7 @@ SPLITS = [((1, 1, 1), 2, 5), ((1, 1, 1), 4, 5), ((1, 1, 1), 8, 5), ((1, 1, 1), 4
 
 
 def update(tiny, made, dtype='float32', sizes=(1, 1, 1), micro_batches=1, beta=BETA, rows=0):
-    """rows: of a packing's units, 0 for none."""
+    """rows: of a packing's units, 0 for none, 'lent' for rows that are lent their prompts."""
     policy, params, reference = tiny.models(dtype)[:3]
     pairs = jax.device_get(best_with_worst(jax.tree.map(jnp.asarray, made)))
 
@@ -27,11 +27,12 @@ def update(tiny, made, dtype='float32', sizes=(1, 1, 1), micro_batches=1, beta=B
 
 
 def packed_pairs(pairs, rows):
-    """By a layout of one unit a device, so that there are several micro-batches."""
+    """By a layout of one unit a device, so that there are several micro-batches; or by the smallest that lends prompts."""
     mesh, (Q, G, T), S = jax.sharding.get_mesh(), pairs.chosen_QGT.shape, pairs.prompt_QS.shape[1]
-    layout = packing.Layout(Q * G, sharding.batch_devices(mesh), rows)
-    arrays, fill = packing.plan(lengths(pairs), S, T, (layout,), together=2)
-    assert arrays['count'] > 1 and fill > 0.3
+    choices = (packing.lending_layouts(Q, G) if rows == 'lent' else
+               (packing.Layout(Q * G, sharding.batch_devices(mesh), rows),))
+    arrays, fill = packing.plan(lengths(pairs), S, T, choices, together=2)
+    assert (arrays['count'] > 1) == (rows != 'lent') and fill > 0.3
     return packing.place(mesh, arrays)
 
 
@@ -79,7 +80,7 @@ def test_the_loss_does_not_depend_on_how_the_batch_is_split(tiny):
             np.testing.assert_allclose(got[1][key], value, rtol=1e-5, atol=1e-6, err_msg=f'{key} {sizes} {micro_batches}')
 
 
-@pytest.mark.parametrize('sizes, rows, width', [((1, 1, 1), 1, 5), ((1, 1, 1), 2, 9), ((2, 2, 2), 1, 5)], ids=str)
+@pytest.mark.parametrize('sizes, rows, width', [((1, 1, 1), 1, 5), ((1, 1, 1), 2, 9), ((1, 1, 1), 'lent', 9), ((2, 2, 2), 1, 5)], ids=str)
 def test_the_loss_does_not_depend_on_being_packed(tiny, sizes, rows, width):
     expected = update(tiny, tiny.experience())
     got = update(tiny, tiny.experience(width=width), sizes=sizes, rows=rows)

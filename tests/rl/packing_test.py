@@ -9,6 +9,7 @@ from mathrl.rl.step import policy_step
 
 Q, G, S, T = 6, 4, 5, 12
 CHOICES = [packing.layouts(Q, G, S, T, micro_batches, devices) for micro_batches, devices in ((1, 1), (2, 1), (3, 4), (1, 8))]
+CHOICES.append(packing.lending_layouts(Q, G))
 
 
 def random_lengths(seed: int) -> np.ndarray:
@@ -24,9 +25,15 @@ LENGTHS = {'ones': np.ones((Q, G), np.int32), 'full': np.full((Q, G), T, np.int3
 @pytest.mark.parametrize('name', LENGTHS)
 def test_every_token_lies_somewhere_once_and_in_order(choices, name):
     length_QG = LENGTHS[name]
+    rows_Q = [len(packing.first_fit(lengths, T)) for lengths in length_QG]
     for layout in choices:
+        if sum(rows_Q) > layout.units and layout.prompts:
+            with pytest.raises(ValueError):
+                packing.plan(length_QG, S, T, (layout,))
+            continue
         arrays, fill = packing.plan(length_QG, S, T, (layout,))
-        assert {key: x.shape for key, x in arrays.items() if key != 'count'} == layout.shapes(T)
+        assert arrays['lent'] == (layout.prompts > 0)
+        assert {key: x.shape for key, x in arrays.items() if key not in ('count', 'lent')} == layout.shapes(T)
         index_MQGT, count = arrays['index_MQGT'], int(arrays['count'])
         real = index_MQGT < Q * G * T
         wanted = [(q * G + g) * T + t for q, g in np.ndindex(Q, G) for t in range(length_QG[q, g])]
@@ -48,6 +55,18 @@ def test_the_layout_that_computes_the_least_is_taken():
     assert count(np.full((8, 8), 64)) == 4, 'each prompt once'
     assert count(np.full((8, 8), 8)) == 2, '8 units, whose second rows stay empty'
     assert fine.computed([1] * 8, 32, 64) == 2 * 4 * (32 + 2 * 64) < coarse.computed([1] * 8, 32, 64)
+
+
+def test_prompts_are_lent_where_one_device_computes_all_at_once():
+    """A prompt once a question, and no more rows than there are, to a sixteenth of the batch."""
+    mesh = jax.make_mesh((1, 1, 1), ('data', 'fsdp', 'tensor'), devices=jax.devices()[:1])
+    length_QG = np.random.default_rng(0).integers(1, 30, (8, 8))
+    packed, fill = packing.planned(mesh, length_QG, 32, 64, 1)
+    rows = sum(len(packing.first_fit(lengths, 64)) for lengths in length_QG)
+    assert packed.lent and packed.index_MQGT.shape == (1, -(-rows // 4) * 4, 1, 64)
+    assert packing.lending_layouts(8, 8)[-1].computed([1] * 4, 32, 64) == 8 * 32 + 4 * 64
+    assert not packing.planned(mesh, np.full((8, 8), 64), 32, 64, 1)[0].lent, 'full outputs leave nothing out'
+    assert not packing.planned(mesh, length_QG, 32, 64, 2)[0].lent
 
 
 @pytest.mark.parametrize('seed', range(5))
