@@ -106,11 +106,15 @@ def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_TS, prompt_k_QKSH, prompt
     prompt_QKXS = jnp.einsum('qkxh,qksh->qkxs', q_QKGXH.reshape(Q, K, G * rows, H), prompt_k_QKSH,
                              preferred_element_type=wide(q_QGTNH.dtype))
     prompt_QKXS = jnp.where(prompt_mask_QS[:, None, None], prompt_QKXS, MASKED)
-    scores_QKGXS = jnp.concatenate([prompt_QKXS.reshape(Q, K, G, rows, S), own_QKGXS], axis=-1)
-    weights_QKGXS = jax.nn.softmax(scores_QKGXS, axis=-1).astype(v_QKGSH.dtype)
-    mixed_QKGXH = jnp.einsum('qkgxs,qkgsh->qkgxh', weights_QKGXS[..., S:], v_QKGSH)
-    prompt_QKXH = jnp.einsum('qkxs,qksh->qkxh', weights_QKGXS[..., :S].reshape(Q, K, G * rows, S), prompt_v_QKSH)
-    mixed_QKGRTH = (mixed_QKGXH + prompt_QKXH.reshape(mixed_QKGXH.shape)).reshape(Q, K, G, N // K, T, H)
+    prompt_QKGXS = prompt_QKXS.reshape(Q, K, G, rows, S)       # one softmax over both, without laying them side by side
+    highest_QKGX1 = jax.lax.stop_gradient(jnp.maximum(prompt_QKGXS.max(-1, keepdims=True), own_QKGXS.max(-1, keepdims=True)))
+    prompt_QKGXS, own_QKGXS = jnp.exp(prompt_QKGXS - highest_QKGX1), jnp.exp(own_QKGXS - highest_QKGX1)
+    total_QKGX1 = prompt_QKGXS.sum(-1, keepdims=True) + own_QKGXS.sum(-1, keepdims=True)
+    dtype = v_QKGSH.dtype
+    mixed_QKGXH = jnp.einsum('qkgxs,qkgsh->qkgxh', own_QKGXS.astype(dtype), v_QKGSH)
+    prompt_QKXH = jnp.einsum('qkxs,qksh->qkxh', prompt_QKGXS.astype(dtype).reshape(Q, K, G * rows, S), prompt_v_QKSH)
+    mixed_QKGXH = ((mixed_QKGXH + prompt_QKXH.reshape(mixed_QKGXH.shape)) / total_QKGX1).astype(dtype)
+    mixed_QKGRTH = mixed_QKGXH.reshape(Q, K, G, N // K, T, H)
     return jnp.transpose(mixed_QKGRTH, (0, 2, 4, 1, 3, 5)).reshape(Q, G, T, N, H)
 
 

@@ -55,12 +55,12 @@ def run(*, workdir: epath.Path, model: str, labels: str | Sequence[str], kind: s
     # ---- one step, and the held-out metrics
     def advance(state, step):
         rows = train_set.padded(train_set.rows(seed, step, questions))
-        examples, packing = RewardExamples(**sharding.place_named(mesh, rows)), None
+        examples, packing, filled = RewardExamples(**sharding.place_named(mesh, rows)), None, {}
         if packed and loss is not pairwise:
-            packing, _ = planned(mesh, lengths(rows['step_ends_QGT']), *train_set.shape, micro_batches)
+            packing, filled['update_fill'] = planned(mesh, lengths(rows['step_ends_QGT']), *train_set.shape, micro_batches)
         state, metrics = reward_step(state, examples, packing, model=scalar, optimizer=optimizer, loss=loss,
                                      micro_batches=micro_batches)
-        return state, {**metrics, 'learning_rate': learning_rate(step)}, tokens
+        return state, {**metrics, **filled, 'learning_rate': learning_rate(step)}, tokens
 
     def measure(state):
         judged = _judged(scalar, state.params, heldout_set, mesh, questions, micro_batches)

@@ -67,6 +67,7 @@ def digests(workdir):
 def test_it_learns_and_measures_on_other_problems(trained):
     series = read_metrics(trained / 'metrics.jsonl')
     assert len(series) == STEPS and series[-1]['loss'] < series[0]['loss']
+    assert all(0.2 < line['update_fill'] <= 1 for line in series)
     measured = [line for line in series if 'heldout_auc' in line]
     assert [line['step'] for line in measured] == [3, 7]
     assert {'heldout_accuracy', 'heldout_auc', 'heldout_first_wrong', 'heldout_first_wrong_chance'} <= set(measured[0])
