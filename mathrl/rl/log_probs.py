@@ -11,8 +11,8 @@ class Rows:
     """Rollouts as an update reads them, in a form that may also hold several outputs in a row, one behind the other.
 
     inputs_QGT: what the model reads, see shifted_inputs; output_QGT: which output a token belongs to, from 1, and 0 where
-    nothing lies; place_QGT: its place in that output; question_Q: which of the prompts a row of rows is behind, where None
-    not its own. The other fields are those of Rollouts.
+    nothing lies; place_QGT: its place in that output; question_Q: which of the prompts stands before the G rows, where not their
+    own (None). The other fields are those of Rollouts.
     """
     prompt_QS: jax.Array
     prompt_length_Q: jax.Array

@@ -28,8 +28,8 @@ class Packing:
     """Where the tokens of [Q, G, T] lie in micro-batches, each laid out as Q' units of G' rows.
 
     index_MQGT: the token's place in the flattened [Q, G, T], Q * G * T where nothing lies; question_MQ: whose prompt a unit
-    begins with; count: how many micro-batches hold anything. The others are never computed. lent: units do not have prompts of
-    their own, but read those of the whole batch.
+    begins with; count: how many micro-batches hold anything. The others are never computed. lent: units have no prompts of
+    their own; they read those of the whole batch.
     """
     index_MQGT: jax.Array
     question_MQ: jax.Array
@@ -131,7 +131,7 @@ def layouts(questions: int, outputs: int, prompt: int, tokens: int, micro_batche
 def lending_layouts(questions: int, outputs: int) -> tuple[Layout, ...]:
     """Ways to hold a whole batch in one micro-batch: every prompt once, and rows in at most SIZES numbers of them."""
     most = questions * outputs
-    return tuple(Layout(1, rows, 1, questions) for rows in range(most, 0, -max(1, most // SIZES)))
+    return tuple(Layout(1, rows, 1, questions) for rows in range(most, 0, most // -SIZES))
 
 
 def device_rows(questions: int, outputs: int, micro_batches: int, devices: int) -> int:
