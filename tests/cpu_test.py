@@ -38,8 +38,8 @@ def test_begins_anew_as_the_same_process_with_the_same_arguments():
     assert int(huge_mb) >= 60, 'a block of 64 MB lies in huge pages'
 
 
-@pytest.mark.parametrize('variables', [{}, {'JAX_PLATFORMS': 'tpu'}, {'JAX_PLATFORMS': 'cpu', 'GLIBC_TUNABLES': 'glibc.malloc.check=0'}],
-                         ids=str)
+@pytest.mark.parametrize('variables', [
+    {}, {'JAX_PLATFORMS': 'tpu'}, {'JAX_PLATFORMS': 'cpu', 'GLIBC_TUNABLES': 'glibc.malloc.check=0'}], ids=str)
 def test_goes_on_as_it_is_elsewhere(variables):
     assert begin(**variables)[1] == variables.get('GLIBC_TUNABLES', 'None')
 

@@ -49,9 +49,9 @@ class ScalarModel:
                        question_Q=None) -> jax.Array:
         """[Q, G, T] of G outputs behind each prompt, float32: after reading the prompt and tokens_QGT up to t, t included.
 
-        output_QGT, place_QGT, question_Q: as in Llama.outputs_hidden. The prompt is computed once a question. With prompt_length_Q - 1
-        tokens as the prompt, and its last one in front of the output without its last (rl.log_probs.shifted_inputs), position
-        t has not read token t yet: V(s_t).
+        output_QGT, place_QGT, question_Q: as in Llama.outputs_hidden. The prompt is computed once a question. With
+        prompt_length_Q - 1 tokens as the prompt, and its last one in front of the output without its last
+        (rl.log_probs.shifted_inputs), position t has not read token t yet: V(s_t).
         """
         return self._head(params, self.trunk.behind_prompts(_trunk(params), tokens_QGT, prompt_QS, prompt_length_Q, output_QGT,
                                                             place_QGT, question_Q))
