@@ -80,8 +80,12 @@ def call(value, *flags: str) -> subprocess.CompletedProcess:
 
 
 def start(value) -> subprocess.Popen:
-    """Started, and its first stage is running."""
-    process = subprocess.Popen(command(value), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Started, and its first stage is running.
+
+    Where the tests run in a shell's background, SIGINT is ignored, and so it would be in what they start.
+    """
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command(value), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=listen)
     wait_for(lambda: list(pathlib.Path('w').glob('*/0')))
     return process
 
@@ -187,8 +191,7 @@ def test_refuses_stages_of_another_form(folder, value, part):
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc, and asks Linux for the signal')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_stops_the_stage_too_and_the_same_command_goes_on(folder, number):
-    # long enough that a busy machine sends the signal before the end
-    slow = [('one', 'count.gin', {'STEPS': 25, 'SECONDS': 0.3, 'CHILD': number != signal.SIGKILL})]
+    slow = [('one', 'count.gin', {'STEPS': 8, 'SECONDS': 0.3, 'CHILD': number != signal.SIGKILL})]
     process = start(slow)
     process.send_signal(number)
     process.wait(30)
