@@ -10,8 +10,8 @@ lengths stand for that case too. --peers runs the three in turn, --rounds times,
 ratio_to_fastest is the median of our steps over the faster peer's. floor_s is the time of the products that a step needs (each
 prompt once, real tokens alone: decoding, policy forward and backward, reference) at the machine's measured rate in that dtype,
 floor_share how much of that speed is reached. reference_s times the reference's forward pass on its own: within a step it is
-part of policy_step, and so of update_s. --devices: into how many a CPU
-is divided; with one a core, small operations of decoding run side by side. No TensorFlow, seqio, gin, grain or orbax is needed.
+part of policy_step, and so of update_s. --devices: into how many a CPU is divided; with one a core, small operations of
+decoding run side by side. No TensorFlow, seqio, gin, grain or orbax is needed.
 """
 import argparse
 import collections

@@ -80,7 +80,8 @@ def test_the_loss_does_not_depend_on_how_the_batch_is_split(tiny):
             np.testing.assert_allclose(got[1][key], value, rtol=1e-5, atol=1e-6, err_msg=f'{key} {sizes} {micro_batches}')
 
 
-@pytest.mark.parametrize('sizes, rows, width', [((1, 1, 1), 1, 5), ((1, 1, 1), 2, 9), ((1, 1, 1), 'lent', 9), ((2, 2, 2), 1, 5)], ids=str)
+@pytest.mark.parametrize('sizes, rows, width', [
+    ((1, 1, 1), 1, 5), ((1, 1, 1), 2, 9), ((1, 1, 1), 'lent', 9), ((2, 2, 2), 1, 5)], ids=str)
 def test_the_loss_does_not_depend_on_being_packed(tiny, sizes, rows, width):
     expected = update(tiny, tiny.experience())
     got = update(tiny, tiny.experience(width=width), sizes=sizes, rows=rows)
