@@ -101,8 +101,9 @@ def upward(found: list[Import]) -> list[Import]:
 
 
 def of_models(found: list[Import]) -> list[Import]:
+    values = 'mathrl.models.cache.', 'mathrl.models.units.'      # plain values that models take and return
     return [one for one in found if room(one.module) in ('train', 'sampling', 'rl')
-            and one.name.startswith('mathrl.models') and not one.name.startswith('mathrl.models.cache')]
+            and one.name.startswith('mathrl.models') and not one.name.startswith(values)]
 
 
 def misplaced(found: list[Import], library: str) -> list[Import]:

@@ -5,8 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mathrl.models.cache import PromptCache
-
 MASKED = -1e30   # finite, so that a row with nothing to see gives numbers that its weight of 0 removes
 TABLE = 16384    # positions of a program's constant of rotary angles: 8 MB for heads of 128
 
@@ -87,13 +85,12 @@ def _grouped_queries(q_BTNH, kv_heads: int) -> jax.Array:
     return jnp.transpose(q_BTKRH, (0, 2, 3, 1, 4)).reshape(B, kv_heads, -1, H)
 
 
-def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_TS, prompt_k_QKSH, prompt_v_QKSH, prompt_mask_QS) -> jax.Array:
+def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_QGTS, prompt_k_QKSH, prompt_v_QKSH, prompt_mask_QS) -> jax.Array:
     """Attention of G outputs of a question to their own tokens and to the prompt that they share -> [Q, G, T, N, H].
 
     One softmax over both. The prompt's keys are read once for all outputs: a matrix product with G*T rows, not G of them.
     Heads come before positions, as batched products want them (see heads_first).
-    mask_TS: which own positions s a position t sees, [T, S], or [Q, G, T, S] where rows differ in it; prompt_mask_QS: False
-    on the prompt's padding.
+    mask_QGTS: which own positions s a position t sees; prompt_mask_QS: False on the prompt's padding.
     """
     Q, G, T, N, H = q_QGTNH.shape
     K, S = prompt_k_QKSH.shape[1:3]
@@ -101,7 +98,7 @@ def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_TS, prompt_k_QKSH, prompt
     q_QKGRTH = jnp.transpose(q_QGTNH.reshape(Q, G, T, K, N // K, H) * H ** -0.5, (0, 3, 1, 4, 2, 5))
     q_QKGXH = q_QKGRTH.reshape(Q, K, G, rows, H)
     own_QKGXS = jnp.einsum('qkgxh,qkgsh->qkgxs', q_QKGXH, k_QKGSH, preferred_element_type=wide(q_QGTNH.dtype))
-    mask_QGXS = jnp.tile(mask_TS.reshape((1,) * (4 - mask_TS.ndim) + mask_TS.shape), (1, 1, N // K, 1))
+    mask_QGXS = jnp.tile(mask_QGTS, (1, 1, N // K, 1))
     own_QKGXS = jnp.where(mask_QGXS[:, None], own_QKGXS, MASKED)
     prompt_QKXS = jnp.einsum('qkxh,qksh->qkxs', q_QKGXH.reshape(Q, K, G * rows, H), prompt_k_QKSH,
                              preferred_element_type=wide(q_QGTNH.dtype))
@@ -128,8 +125,3 @@ def packed_mask(segments: jax.Array) -> jax.Array:
     T = segments.shape[-1]
     causal_TT = jnp.arange(T)[:, None] >= jnp.arange(T)[None, :]
     return (segments[..., :, None] == segments[..., None, :]) & causal_TT.reshape((1,) * (segments.ndim - 1) + (T, T))
-
-
-def prompt_mask(prompts: PromptCache) -> jax.Array:
-    """mask_QS: False on the padding behind a prompt."""
-    return jnp.arange(prompts.keys_LQSKH.shape[2])[None, :] < prompts.length_Q[:, None]

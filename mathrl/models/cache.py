@@ -12,14 +12,6 @@ from mathrl.sharding import constrain
 
 
 @flax.struct.dataclass
-class PromptCache:
-    """Keys and values of Q prompts, padded on the right to S; computed once a question, read by all its outputs."""
-    keys_LQSKH: jax.Array
-    values_LQSKH: jax.Array
-    length_Q: jax.Array       # int32; columns at and past it are padding
-
-
-@flax.struct.dataclass
 class Stored:
     """Keys or values [B, K, S, H] as a cache holds them: in int8 they are x times a scale for each token and head."""
     x_BKSH: jax.Array

@@ -12,6 +12,7 @@ import numpy as np
 
 from mathrl import sharding
 from mathrl.models import attention
+from mathrl.models.cache import take
 
 LANES = 128             # the TPU's vector width: heads and blocks are multiples of it
 BLOCKS = (512, 256, LANES)
@@ -30,22 +31,30 @@ def attend_packed(q_BTNH, k_BTKH, v_BTKH, segments_BT, mask_BTS, axes: str = 'BT
     return jax.lax.platform_dependent(*arguments, **kernels, default=plain) if kernels else plain(*arguments)
 
 
-def attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT) -> jax.Array:
-    """Attention of units of S + G * T positions, a prompt and G rows of outputs behind it -> [Q, S + G * T, N, H].
+def attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
+    """Attention of units of P * S + G * T positions, P prompts and G rows of outputs behind them -> [Q, P * S + G * T, N, H].
 
-    The prompt's tokens see those before them, an output's see the prompt and their own. prompt_mask_QS: False on the prompt's
-    padding; output_QGT: which output a token belongs to, since a row may hold several end to end. For what takes_units says.
+    A prompt's tokens see those before them, an output's see one prompt and their own. prompt_mask_QS: of the prompts, unit by unit,
+    False on padding; output_QGT, prompt_QG: as in units.Placement.
     """
-    def plain(q, k, v, prompt_mask, output_QGT):
-        S, (Q, G, T) = prompt_mask.shape[1], output_QGT.shape
-        one_QS = jnp.ones(prompt_mask.shape, jnp.int32)
-        prompt = [x[:, :S] for x in (q, k, v)]
-        prompt_mixed = attend_packed(*prompt, one_QS, attention.packed_mask(one_QS), 'QS')
-        q, *own = (x[:, S:].reshape(Q, G, T, *x.shape[2:]) for x in (q, k, v))
-        own, prompt = map(attention.heads_first, own), map(attention.heads_first, prompt[1:])
-        mixed = attention.attend_with_prompt(q, *own, attention.packed_mask(output_QGT), *prompt, prompt_mask)
-        return jnp.concatenate([prompt_mixed, mixed.reshape(Q, G * T, *mixed.shape[3:])], 1)
-    return jax.lax.platform_dependent(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, tpu=splash_units, default=plain)
+    arguments = q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT
+    if prompt_QG is not None or not takes_units(prompt_mask_QS.shape, output_QGT.shape, q_QTNH.shape[2], *k_QTKH.shape[2:]):
+        return _attend_units(*arguments, prompt_QG)
+    return jax.lax.platform_dependent(*arguments, tpu=splash_units, default=_attend_units)
+
+
+def _attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
+    (Q, G, T), own = output_QGT.shape, math.prod(output_QGT.shape[1:])
+    one_QS = jnp.ones(prompt_mask_QS.shape, jnp.int32)
+    prompt = [x[:, :-own].reshape(one_QS.shape + x.shape[2:]) for x in (q_QTNH, k_QTKH, v_QTKH)]
+    prompt_mixed_QSNH = attend_packed(*prompt, one_QS, attention.packed_mask(one_QS), 'QS')
+    if prompt_QG is not None:                      # each row is lent a prompt, as though it were a unit of its own
+        prompt[1:] = [take(x_QSKH, prompt_QG, 'BSKH') for x_QSKH in prompt[1:]]
+        prompt_mask_QS, output_QGT = take(prompt_mask_QS, prompt_QG, 'BS'), output_QGT.reshape(Q * G, 1, T)
+    q_QGTNH, *kv = (x[:, -own:].reshape(output_QGT.shape + x.shape[2:]) for x in (q_QTNH, k_QTKH, v_QTKH))
+    mixed_QGTNH = attention.attend_with_prompt(q_QGTNH, *map(attention.heads_first, kv), attention.packed_mask(output_QGT),
+                                               *map(attention.heads_first, prompt[1:]), prompt_mask_QS)
+    return jnp.concatenate([x.reshape((Q, -1) + x.shape[-2:]) for x in (prompt_mixed_QSNH, mixed_QGTNH)], 1)
 
 
 def lies_apart(shape: tuple[int, ...], kv_heads: int, axes: str) -> bool:

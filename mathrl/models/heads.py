@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mathrl.models import attention
 from mathrl.models.llama import Llama, LlamaConfig
+from mathrl.models.units import Placement
 from mathrl.sharding import constrain
 
 
@@ -45,16 +46,14 @@ class ScalarModel:
         """[B, T] of packed rows, float32: after reading token t of its own example."""
         return self._head(params, self.trunk.hidden(_trunk(params), tokens_BT, segments_BT, positions_BT))
 
-    def outputs_values(self, params, tokens_QGT, prompt_QS, prompt_length_Q, output_QGT=None, place_QGT=None,
-                       question_Q=None) -> jax.Array:
+    def outputs_values(self, params, tokens_QGT, prompt_QS, prompt_length_Q, placement: Placement | None = None) -> jax.Array:
         """[Q, G, T] of G outputs behind each prompt, float32: after reading the prompt and tokens_QGT up to t, t included.
 
-        output_QGT, place_QGT, question_Q: as in Llama.outputs_hidden. The prompt is computed once a question. With
-        prompt_length_Q - 1 tokens as the prompt, and its last one in front of the output without its last
-        (rl.log_probs.shifted_inputs), position t has not read token t yet: V(s_t).
+        placement: as in Llama.behind_prompts. The prompt is computed once a question. With prompt_length_Q - 1 tokens as the
+        prompt, and its last one in front of the output without its last (rl.log_probs.shifted_inputs), position t has not
+        read token t yet: V(s_t).
         """
-        return self._head(params, self.trunk.behind_prompts(_trunk(params), tokens_QGT, prompt_QS, prompt_length_Q, output_QGT,
-                                                            place_QGT, question_Q))
+        return self._head(params, self.trunk.behind_prompts(_trunk(params), tokens_QGT, prompt_QS, prompt_length_Q, placement))
 
     def _head(self, params, h) -> jax.Array:
         wide = attention.wide(h.dtype)

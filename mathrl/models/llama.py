@@ -14,9 +14,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mathrl.models import attention, fused_attention, row_attention
+from mathrl.models import attention, fused_attention, row_attention, units
 from mathrl.models.attention import heads_first
-from mathrl.models.cache import Places, PromptCache, RowCache, put, store
+from mathrl.models.cache import Places, RowCache, put, store, take
+from mathrl.models.units import Placement, one_output_a_row
 from mathrl.sharding import constrain, look_up
 
 
@@ -89,6 +90,12 @@ def _project(x, weight, contracted: int = 1, out_dtype=None):
     return product.reshape(leading + out)
 
 
+@jax.checkpoint
+def _swiglu(gate, up):
+    """The backward pass computes it again: else two more arrays of this width were written and read."""
+    return nn.silu(gate) * up
+
+
 def _add(x, bias):
     """bias on x's last axes."""
     return x + bias.reshape((1,) * (x.ndim - bias.ndim) + bias.shape)
@@ -131,7 +138,7 @@ class Block(nn.Module):
         x = _rms_norm(constrain(h, axes + 'D'), param('mlp_norm_D', nn.initializers.ones, D), c.norm_eps)
         gate = _project(x, param('gate_DF', _normal(D), D, F))
         up = _project(x, param('up_DF', _normal(D), D, F))
-        x = constrain(nn.silu(gate) * up, axes + 'F')
+        x = constrain(_swiglu(gate, up), axes + 'F')
         h = h + _project(x, param('down_FD', _normal(F, residual), F, D))
         return constrain(h, axes + 'D'), keep
 
@@ -174,61 +181,30 @@ class Llama:
         """h_BTD of packed rows: position t sees its own example up to t. positions_BT are below T."""
         return self._run(params, tokens_BT, positions_BT, tokens_BT.shape[1], _attend_packed(segments_BT), 'BT')[0]
 
-    def prefill(self, params, prompt_QS, length_Q) -> PromptCache:
-        """The cache of Q prompts padded on the right; the first length_Q columns are read, the rest is masked."""
-        positions_QS = jnp.broadcast_to(jnp.arange(prompt_QS.shape[1])[None], prompt_QS.shape)
-        one_QS = jnp.ones_like(prompt_QS)                # one segment: padding stands behind the prompt
-        mask_QTS = attention.packed_mask(one_QS)
+    def behind_prompts(self, params, tokens_QGT, prompt_QS, length_Q, placement: Placement | None = None) -> jax.Array:
+        """h_QGTD of G rows behind each of Q prompts (training): prompts and rows in one pass over the layers, prompts once.
 
-        def attend(q_QSNH, k_QSKH, v_QSKH, kept):
-            return fused_attention.attend_packed(q_QSNH, k_QSKH, v_QSKH, one_QS, mask_QTS, 'QS'), (k_QSKH, v_QSKH)
-        _, (keys, values) = self._run(params, prompt_QS, positions_QS, prompt_QS.shape[1], attend, 'QS')
-        return PromptCache(keys, values, length_Q)
-
-    def outputs_hidden(self, params, tokens_QGT, prompts: PromptCache, output_QGT=None, place_QGT=None,
-                       question_Q=None) -> jax.Array:
-        """h_QGTD of G rows behind each prompt, all at once (training): the prompt is not computed again.
-
-        A row is one output; or several of them, one behind the other: output_QGT then tells them apart, and place_QGT is
-        each token's place in its own. question_Q: which of the prompts each G rows are behind; None: row by row their own.
+        Prompts are padded on the right; length_Q of their tokens count. placement: what a row holds, where it is not one output;
+        units may have several prompts, which then lie unit by unit.
         """
-        lent = lambda x: x if question_Q is None else x[question_Q]
-        T = tokens_QGT.shape[2]
-        mask_TS = attention.packed_mask(jnp.zeros(T, jnp.int32) if output_QGT is None else output_QGT)
-        prompt_mask_QS = lent(attention.prompt_mask(prompts))
-
-        def attend(q_QGTNH, k_QGTKH, v_QGTKH, prompt_kv):
-            own = heads_first(k_QGTKH), heads_first(v_QGTKH)
-            prompt = (heads_first(lent(x_QSKH)) for x_QSKH in prompt_kv)
-            return attention.attend_with_prompt(q_QGTNH, *own, mask_TS, *prompt, prompt_mask_QS), None
-        place_QGT = jnp.arange(T)[None, None, :] if place_QGT is None else place_QGT
-        positions_QGT = jnp.broadcast_to(lent(prompts.length_Q)[:, None, None] + place_QGT, tokens_QGT.shape)
-        kept = (prompts.keys_LQSKH, prompts.values_LQSKH)
-        longest = prompts.keys_LQSKH.shape[2] + T
-        return self._run(params, tokens_QGT, positions_QGT, longest, attend, 'QGT', kept)[0]
-
-    def behind_prompts(self, params, tokens_QGT, prompt_QS, length_Q, output_QGT=None, place_QGT=None,
-                       question_Q=None) -> jax.Array:
-        """What outputs_hidden gives behind what prefill gives, in one pass over the layers where the TPU's attention takes both.
-
-        So weights are gathered once for prompts and outputs, and gradients added up once.
-        """
-        c, (Q, S), (G, T) = self.config, prompt_QS.shape, tokens_QGT.shape[1:]
-        if question_Q is not None or not fused_attention.takes_units(prompt_QS.shape, tokens_QGT.shape, c.heads, c.kv_heads,
-                                                                     c.head_dim):
-            return self.outputs_hidden(params, tokens_QGT, self.prefill(params, prompt_QS, length_Q), output_QGT, place_QGT,
-                                       question_Q)
-        output_QGT = jnp.zeros_like(tokens_QGT) if output_QGT is None else output_QGT
-        place_QGT = jnp.arange(T)[None, None, :] if place_QGT is None else place_QGT
-        positions_QS = jnp.arange(S)[None, :]
-        prompt_mask_QS = positions_QS < length_Q[:, None]
+        (Q, G, T), (prompts, S) = tokens_QGT.shape, prompt_QS.shape
+        placement = placement or one_output_a_row(Q, G, T)
+        if placement.prompt_QG is None and (cuts := units.cuts(Q, G)) > 1:
+            rows, placement = jax.tree.map(lambda x_QGT: x_QGT.reshape(Q * cuts, G // cuts, T), (tokens_QGT, placement))
+            again = [jnp.repeat(x, cuts, axis=0) for x in (prompt_QS, length_Q)]
+            return self.behind_prompts(params, rows, *again, placement).reshape(Q, G, T, -1)
+        length_QG = length_Q[:, None]
+        if placement.prompt_QG is not None:
+            length_QG = take(length_Q, placement.prompt_QG, 'B').reshape(Q, G)
+        prompt_mask_QS = jnp.arange(S)[None] < length_Q[:, None]
 
         def attend(q_QTNH, k_QTKH, v_QTKH, kept):
-            return fused_attention.attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT), None
-        behind = lambda x_QS, x_QGT: jnp.concatenate([jnp.broadcast_to(x_QS, (Q, S)), x_QGT.reshape(Q, G * T)], 1)
-        places_QGT = jnp.broadcast_to(length_Q[:, None, None] + place_QGT, tokens_QGT.shape)
-        h_QTD, _ = self._run(params, behind(prompt_QS, tokens_QGT), behind(positions_QS, places_QGT), S + T, attend, 'QT')
-        return constrain(h_QTD[:, S:].reshape(Q, G, T, -1), 'QGTD')
+            return fused_attention.attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, placement.output_QGT,
+                                                placement.prompt_QG), None
+        joined = lambda x_QS, x_QGT: jnp.concatenate([x_QS.reshape(Q, -1), x_QGT.reshape(Q, -1)], 1)
+        positions_QT = joined(jnp.broadcast_to(jnp.arange(S), (prompts, S)), length_QG[:, :, None] + placement.place_QGT)
+        h_QTD, _ = self._run(params, joined(prompt_QS, tokens_QGT), positions_QT, S + T, attend, 'QT')
+        return constrain(h_QTD[:, -G * T:].reshape(Q, G, T, -1), 'QGTD')
 
     def decoder_params(self, params) -> dict:
         """The parameters as row_decoder reads them: each layer's are arrays of their own, in the activations' dtype."""

@@ -11,8 +11,9 @@ import numpy as np
 import optax
 
 from mathrl import sharding
+from mathrl.models.units import one_output_a_row
 from mathrl.rl import packing as packings
-from mathrl.rl.log_probs import Rows, output_logps, places, shifted_inputs
+from mathrl.rl.log_probs import Rows, output_logps, shifted_inputs
 from mathrl.rl.pairs import Pairs
 from mathrl.rl.surrogate import laid_out, where_trained
 from mathrl.train.losses import LOGITS_MIB
@@ -36,8 +37,6 @@ def dpo_step(state: TrainState, ref_params, pairs: Pairs, packing: packings.Pack
     count = pairs.weights_QG.size
     shares_P = (pairs.weights_QG / jnp.maximum(pairs.weights_QG.sum(), 1.0)).reshape(-1)
     rows, side_QGT = paired_rows(pairs)
-    if packing is not None:
-        rows = rows.replace(question_Q=jnp.arange(len(pairs.prompt_QS)))
 
     def loss(params, part):
         rows, side_QGT = part['rows'], part['side_QGT']
@@ -83,7 +82,7 @@ def paired_rows(pairs: Pairs) -> tuple[Rows, jax.Array]:
     outputs = _Outputs(pairs.prompt_QS, pairs.prompt_length_Q, beside(pairs.chosen_QGT, pairs.rejected_QGT))
     side_QGT = beside(pairs.chosen_trained_QGT, -pairs.rejected_trained_QGT)
     rows = Rows(**outputs._asdict(), trained_QGT=jnp.abs(side_QGT), policy_logps_QGT=None, inputs_QGT=shifted_inputs(outputs),
-                **places(Q, 2 * G, T))
+                placement=one_output_a_row(Q, 2 * G, T))
     return rows, side_QGT
 
 

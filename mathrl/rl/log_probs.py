@@ -3,6 +3,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from mathrl.models.units import Placement, one_output_a_row
 from mathrl.train.losses import LOGITS_MIB, hidden_logps
 
 
@@ -10,9 +11,8 @@ from mathrl.train.losses import LOGITS_MIB, hidden_logps
 class Rows:
     """Rollouts as an update reads them, in a form that may also hold several outputs in a row, one behind the other.
 
-    inputs_QGT: what the model reads, see shifted_inputs; output_QGT: which output a token belongs to, from 1, and 0 where
-    nothing lies; place_QGT: its place in that output; question_Q: which of the prompts stands before the G rows, where not their
-    own (None). The other fields are those of Rollouts.
+    inputs_QGT: what the model reads, see shifted_inputs; placement: which output a token belongs to, from 1, and 0 where nothing
+    lies. The other fields are those of Rollouts.
     """
     prompt_QS: jax.Array
     prompt_length_Q: jax.Array
@@ -20,22 +20,18 @@ class Rows:
     trained_QGT: jax.Array
     policy_logps_QGT: jax.Array | None
     inputs_QGT: jax.Array
-    output_QGT: jax.Array
-    place_QGT: jax.Array
-    question_Q: jax.Array | None = None
+    placement: Placement
+
+    @property
+    def output_QGT(self) -> jax.Array:
+        return self.placement.output_QGT
 
 
 def in_rows(rollouts) -> Rows:
     """Rollouts with a row for each output, as they come, for a packing."""
     same = ('prompt_QS', 'prompt_length_Q', 'tokens_QGT', 'trained_QGT', 'policy_logps_QGT')
-    return Rows(inputs_QGT=shifted_inputs(rollouts), **places(*rollouts.tokens_QGT.shape),
-                question_Q=jnp.arange(len(rollouts.prompt_QS)), **{name: getattr(rollouts, name) for name in same})
-
-
-def places(Q: int, G: int, T: int) -> dict[str, jax.Array]:
-    """output_QGT and place_QGT of outputs that have a row each."""
-    return {'output_QGT': jnp.broadcast_to(jnp.arange(1, Q * G + 1).reshape(Q, G, 1), (Q, G, T)),
-            'place_QGT': jnp.broadcast_to(jnp.arange(T)[None, None], (Q, G, T))}
+    return Rows(inputs_QGT=shifted_inputs(rollouts), placement=one_output_a_row(*rollouts.tokens_QGT.shape),
+                **{name: getattr(rollouts, name) for name in same})
 
 
 def output_logps(model, params, rollouts, logits_mib: float = LOGITS_MIB) -> tuple[jax.Array, jax.Array]:
@@ -45,8 +41,7 @@ def output_logps(model, params, rollouts, logits_mib: float = LOGITS_MIB) -> tup
     last token, so that position t predicts token t; the prompt's other tokens are computed once, as a cache that gradients
     flow through.
     """
-    inputs_QGT, packed = _read(rollouts)
-    h_QGTD = model.behind_prompts(params, inputs_QGT, rollouts.prompt_QS, rollouts.prompt_length_Q - 1, *packed)
+    h_QGTD = model.behind_prompts(params, *_read(rollouts))
     return hidden_logps(h_QGTD, model.unembed(params), rollouts.tokens_QGT, logits_mib)
 
 
@@ -60,12 +55,11 @@ def shifted_inputs(rollouts) -> jax.Array:
 
 def state_values(critic, params, rollouts) -> jax.Array:
     """V(s_t), the value of the state in which token t is chosen: [Q, G, T] float32; it has read the tokens before t."""
-    inputs_QGT, packed = _read(rollouts)
-    return critic.outputs_values(params, inputs_QGT, rollouts.prompt_QS, rollouts.prompt_length_Q - 1, *packed)
+    return critic.outputs_values(params, *_read(rollouts))
 
 
-def _read(rollouts) -> tuple[jax.Array, tuple]:
-    """(inputs_QGT, what tells the outputs in a row and their prompts apart)."""
-    if isinstance(rollouts, Rows):
-        return rollouts.inputs_QGT, (rollouts.output_QGT, rollouts.place_QGT, rollouts.question_Q)
-    return shifted_inputs(rollouts), ()
+def _read(rollouts) -> tuple:
+    """(what the model reads behind the prompts, the prompts, their lengths, how outputs lie in rows)."""
+    packed = isinstance(rollouts, Rows)
+    inputs_QGT = rollouts.inputs_QGT if packed else shifted_inputs(rollouts)
+    return inputs_QGT, rollouts.prompt_QS, rollouts.prompt_length_Q - 1, rollouts.placement if packed else None

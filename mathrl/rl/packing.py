@@ -3,7 +3,8 @@
 A unit is one question's prompt and some rows of T tokens behind it; an output lies whole in one row. All micro-batches have
 the same number of units, so there is one compiled program for whatever lengths come, and a second one for a finer cut: where
 outputs are short, units of fewer rows leave less room empty; where they are long, more of them compute the prompt again.
-Where one micro-batch on one device holds the whole batch, each prompt is computed once and lent to rows anywhere in it.
+Where one micro-batch holds the whole batch, a device's questions may be one unit: each of their prompts is computed once, and
+rows anywhere in the unit are lent it.
 """
 import dataclasses
 import math
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathrl import sharding
+from mathrl.models.units import Placement
 from mathrl.rl.log_probs import Rows, in_rows
 from mathrl.rl.parts import Groups
 from mathrl.train.step import counted_gradients, summed_gradients
@@ -27,14 +29,14 @@ SIZES = 16              # at most so many numbers of rows are compiled where pro
 class Packing:
     """Where the tokens of [Q, G, T] lie in micro-batches, each laid out as Q' units of G' rows.
 
-    index_MQGT: the token's place in the flattened [Q, G, T], Q * G * T where nothing lies; question_MQ: whose prompt a unit
-    begins with; count: how many micro-batches hold anything. The others are never computed. lent: units have no prompts of
-    their own; they read those of the whole batch.
+    index_MQGT: the token's place in the flattened [Q, G, T], Q * G * T where nothing lies; question_MQ: whose prompts the units
+    begin with, unit by unit; count: how many micro-batches hold anything. The others are never computed. prompt_MQG: which of
+    its unit's prompts a row is behind; None where every unit has one.
     """
     index_MQGT: jax.Array
     question_MQ: jax.Array
     count: jax.Array
-    lent: bool = flax.struct.field(pytree_node=False, default=False)
+    prompt_MQG: jax.Array | None = None
 
     def rows(self, rollouts) -> Rows:
         """Rollouts as `gradients` and `map` can cut them."""
@@ -60,22 +62,19 @@ class Packing:
         return sharding.constrain(flat_T.reshape(shape), 'QGT')
 
     def _part(self, whole, m):
-        """Micro-batch m of a tree: leaves are told by their names; 0 where nothing lies.
-
-        question_Q becomes the prompt that each unit is lent, or None where it has its own.
-        """
+        """Micro-batch m of a tree: leaves are told by their names, and are of questions or tokens; 0 where nothing lies."""
         index_QGT, question_Q = self.index_MQGT[m], self.question_MQ[m]
 
         def take(path, x):
-            name = sharding.path_text(path).rsplit('/', 1)[-1]
-            if name == 'question_Q':
-                return question_Q if self.lent else None
-            if self.lent and name.startswith('prompt_'):
-                return x
-            axes = name.rsplit('_', 1)[-1]
+            axes = sharding.path_text(path).rsplit('_', 1)[-1]
             found = x.at[index_QGT].get(mode='fill', fill_value=0) if axes == 'QGT' else x[question_Q]
             return sharding.constrain(found, axes)
-        return jax.tree_util.tree_map_with_path(take, whole)
+        part = jax.tree_util.tree_map_with_path(take, whole)
+        if self.prompt_MQG is None:
+            return part
+        is_placement = lambda node: isinstance(node, Placement)
+        lend = lambda node: node.replace(prompt_QG=self.prompt_MQG[m]) if is_placement(node) else node
+        return jax.tree.map(lend, part, is_leaf=is_placement)
 
 
 def _everywhere(whole):
@@ -88,27 +87,39 @@ def _everywhere(whole):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """At most `pieces` micro-batches of `units` units on all devices together, each a prompt and `rows` rows.
-
-    prompts: where not 0, units are rows alone, and are lent so many prompts.
-    """
+    """At most `pieces` micro-batches of `units` units on all devices together, each of some prompts and `rows` rows."""
     pieces: int
     units: int
     rows: int
-    prompts: int = 0
+    prompts: int = 1
 
     def shapes(self, tokens: int) -> dict[str, tuple[int, ...]]:
         """Of a Packing's arrays."""
-        units = self.pieces, self.units
-        return {'index_MQGT': (*units, self.rows, tokens), 'question_MQ': units}
+        shapes = {'index_MQGT': (self.pieces, self.units, self.rows, tokens),
+                  'question_MQ': (self.pieces, self.units * self.prompts)}
+        return shapes if self.prompts == 1 else shapes | {'prompt_MQG': (self.pieces, self.units, self.rows)}
 
-    def needed(self, rows_Q: list[int]) -> int:
-        """Micro-batches for questions with so many rows."""
-        return -(-sum(-(-rows // self.rows) for rows in rows_Q) // self.units)
+    def dealt(self, rows_Q: list[int]) -> list[list[tuple[int, int]]] | None:
+        """(question, row) of every unit's rows, for questions with so many; None where they do not fit."""
+        if self.prompts == 1:
+            found = [[(q, row) for row in range(first, min(first + self.rows, rows))]
+                     for q, rows in enumerate(rows_Q) for first in range(0, rows, self.rows)]
+        else:
+            found, held = [[] for _ in range(self.units)], [0] * self.units
+            for q in sorted(range(len(rows_Q)), key=lambda q: -rows_Q[q]):      # the longest first, to the emptiest
+                unit = min((unit for unit in range(self.units) if held[unit] < self.prompts), key=lambda unit: len(found[unit]))
+                found[unit] += [(q, row) for row in range(rows_Q[q])]
+                held[unit] += 1
+        fits = len(found) <= self.pieces * self.units and max(map(len, found)) <= self.rows
+        return found if fits else None
 
-    def computed(self, rows_Q: list[int], prompt: int, tokens: int) -> int:
+    def needed(self, units: list) -> int:
+        """Micro-batches for so many units."""
+        return -(-len(units) // self.units)
+
+    def computed(self, units: list, prompt: int, tokens: int) -> int:
         """Positions that an update computes, prompts included."""
-        return self.needed(rows_Q) * ((self.prompts or self.units) * prompt + self.units * self.rows * tokens)
+        return self.needed(units) * self.units * (self.prompts * prompt + self.rows * tokens)
 
 
 def layouts(questions: int, outputs: int, prompt: int, tokens: int, micro_batches: int, devices: int) -> tuple[Layout, ...]:
@@ -128,10 +139,12 @@ def layouts(questions: int, outputs: int, prompt: int, tokens: int, micro_batche
                                 Layout(micro_batches * cuts, devices * units // cuts, finer))))
 
 
-def lending_layouts(questions: int, outputs: int) -> tuple[Layout, ...]:
-    """Ways to hold a whole batch in one micro-batch: every prompt once, and rows in at most SIZES numbers of them."""
-    most = questions * outputs
-    return tuple(Layout(1, rows, 1, questions) for rows in range(most, 0, most // -SIZES))
+def lending_layouts(questions: int, outputs: int, devices: int) -> tuple[Layout, ...]:
+    """Ways to hold a whole batch in one micro-batch, every prompt once: a unit a device, of at most SIZES numbers of rows."""
+    if questions % devices:
+        return ()
+    most = questions // devices * outputs
+    return tuple(Layout(1, devices, rows, questions // devices) for rows in range(most, 0, most // -SIZES))
 
 
 def device_rows(questions: int, outputs: int, micro_batches: int, devices: int) -> int:
@@ -148,32 +161,31 @@ def cut(packing: Packing | None, micro_batches: int) -> Packing | Groups:
 
 
 def plan(length_QG: np.ndarray, prompt: int, tokens: int, choices: tuple[Layout, ...],
-         together: int = 1) -> tuple[dict[str, np.ndarray | bool], float]:
-    """(a Packing's fields by the layout that computes the least, the share of its rows that holds tokens).
+         together: int = 1) -> tuple[dict[str, np.ndarray], float]:
+    """(a Packing's arrays by the layout that computes the least, the share of its rows that holds tokens).
 
     length_QG: of outputs, on the host; prompt, tokens: the room for a prompt and for an output. So many neighbours as
     `together` says lie in one row, which then has room for as many. All processes plan alike.
     """
     (Q, G), room = length_QG.shape, together * tokens
     packed = [first_fit(lengths, room) for lengths in length_QG.reshape(Q, -1, together).sum(-1)]
-    rows_Q = [len(rows) for rows in packed]
-    enough = [layout for layout in choices if layout.needed(rows_Q) <= layout.pieces]
-    layout = min(enough, key=lambda layout: layout.computed(rows_Q, prompt, room))
+    dealt = [(layout, units) for layout in choices if (units := layout.dealt([len(rows) for rows in packed])) is not None]
+    layout, units = min(dealt, key=lambda pair: pair[0].computed(pair[1], prompt, room))
     arrays = {name: np.zeros(shape, np.int32) for name, shape in layout.shapes(room).items()}
-    index, question = (arrays[name].reshape((-1,) + arrays[name].shape[2:]) for name in ('index_MQGT', 'question_MQ'))
-    index[:] = Q * G * tokens
-    unit = 0
-    for q, rows in enumerate(packed):
-        for first in range(0, len(rows), layout.rows):
-            question[unit] = q
-            for row, found in zip(index[unit], rows[first:first + layout.rows]):
-                places = [np.arange(length_QG[q, g]) + (q * G + g) * tokens
-                          for one in found for g in range(one * together, (one + 1) * together)]
-                row[:sum(map(len, places))] = np.concatenate(places)
-            unit += 1
-    count = layout.needed(rows_Q)
+    arrays['index_MQGT'][:] = Q * G * tokens
+    index_UGT = arrays['index_MQGT'].reshape(-1, layout.rows, room)
+    question_UP = arrays['question_MQ'].reshape(-1, layout.prompts)
+    prompt_UG = arrays.get('prompt_MQG', np.zeros(index_UGT.shape[:2], np.int32)).reshape(-1, layout.rows)
+    for unit, rows in enumerate(units):
+        held = list(dict.fromkeys(q for q, _ in rows))
+        question_UP[unit, :len(held)] = held
+        for g, (q, row) in enumerate(rows):
+            places = np.concatenate([np.arange(length_QG[q, one]) + (q * G + one) * tokens for first in packed[q][row]
+                                     for one in range(first * together, (first + 1) * together)])
+            index_UGT[unit, g, :len(places)], prompt_UG[unit, g] = places, held.index(q)
+    count = layout.needed(units)
     fill = length_QG.sum() / (count * layout.units * layout.rows * room)
-    return arrays | {'count': np.int32(count), 'lent': layout.prompts > 0}, float(fill)
+    return arrays | {'count': np.int32(count)}, float(fill)
 
 
 def first_fit(lengths: np.ndarray, room: int) -> list[list[int]]:
@@ -204,13 +216,13 @@ def planned(mesh, length_QG: np.ndarray, prompt: int, tokens: int, micro_batches
     Q, G = length_QG.shape
     devices, outputs = sharding.batch_devices(mesh), G // together
     choices = layouts(Q, outputs, prompt, together * tokens, micro_batches, devices)
-    if micro_batches == devices == 1 and jax.default_backend() != 'tpu':     # whose attention takes units, each with its prompt
-        choices += lending_layouts(Q, outputs)
+    if micro_batches == 1 and jax.default_backend() != 'tpu':     # whose attention takes units of one prompt
+        choices += lending_layouts(Q, outputs, devices)
     arrays, fill = plan(length_QG, prompt, tokens, choices, together)
     return place(mesh, arrays), fill
 
 
-def place(mesh, arrays: dict[str, np.ndarray | bool]) -> Packing:
+def place(mesh, arrays: dict[str, np.ndarray]) -> Packing:
     """A plan on the mesh."""
-    return Packing(lent=arrays['lent'], count=sharding.place(mesh, arrays['count'], ''),
-                   **sharding.place_named(mesh, {name: arrays[name] for name in ('index_MQGT', 'question_MQ')}))
+    return Packing(count=sharding.place(mesh, arrays['count'], ''),
+                   **sharding.place_named(mesh, {name: x for name, x in arrays.items() if name != 'count'}))

@@ -9,8 +9,8 @@ import numpy as np
 import optax
 
 from mathrl import sharding
+from mathrl.models.units import one_output_a_row
 from mathrl.rl import packing as packings
-from mathrl.rl.log_probs import places
 from mathrl.rl.surrogate import laid_out
 from mathrl.sampling.rollout import Rollouts
 from mathrl.train.reward_loss import binary, pairwise
@@ -55,12 +55,12 @@ def reward_step(state: TrainState, examples: RewardExamples, packing: packings.P
                          'outputs are not to be cut')
     whole = {'examples': laid_out(examples)}
     if packing is not None:
-        whole |= places(*examples.tokens_QGT.shape) | {'question_Q': jnp.arange(len(examples.prompt_QS))}
+        whole['placement'] = one_output_a_row(*examples.tokens_QGT.shape)
 
     def part_loss(params, part):
         some = part['examples']
         logits_QGT = model.outputs_values(params, some.tokens_QGT, some.prompt_QS, some.prompt_length_Q,
-                                          part.get('output_QGT'), part.get('place_QGT'), part.get('question_Q'))
+                                          part.get('placement'))
         total, count = loss(logits_QGT, some.labels_QGT, some.step_ends_QGT)
         agree_QGT = ((logits_QGT > 0) == (some.labels_QGT > 0.5)) & (some.step_ends_QGT == 1)
         return total, {'loss': total, 'count': count, 'accuracy': jnp.sum(agree_QGT), 'ends': jnp.sum(some.step_ends_QGT)}

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from mathrl.models import attention
-from mathrl.models.cache import PromptCache
 
 BASE = 10000.0
 
@@ -70,12 +69,6 @@ def test_packed_mask_is_causal_and_within_the_example():
     np.testing.assert_array_equal(attention.packed_mask(jnp.array([segments]))[0], wanted)
 
 
-def test_prompt_mask_hides_the_padding():
-    keys_LQSKH = jnp.zeros((1, 3, 4, 1, 2))
-    mask_QS = attention.prompt_mask(PromptCache(keys_LQSKH, keys_LQSKH, jnp.array([0, 1, 4])))
-    np.testing.assert_array_equal(mask_QS, [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]])
-
-
 @pytest.mark.parametrize('kv_heads', [1, 2, 4])
 def test_attend_agrees_with_numpy(kv_heads):
     q_BTNH, k_BSKH, v_BSKH = normal(2, 5, 4, 8), normal(2, 6, kv_heads, 8, seed=1), normal(2, 6, kv_heads, 8, seed=2)
@@ -98,12 +91,11 @@ def test_attend_with_prompt_is_one_softmax_over_prompt_and_own_tokens():
     own = [normal(Q, G, T, K, H, seed=seed) for seed in (1, 2)]
     prompt = [normal(Q, S, K, H, seed=seed) for seed in (3, 4)]
     prompt_mask_QS = np.arange(S) < length_Q[:, None]
-    mask_TS = np.tri(T, dtype=bool)
+    mask_QGTS = np.tri(T, dtype=bool) & (np.random.default_rng(5).random((Q, G, T, T)) < 0.7) | np.eye(T, dtype=bool)
     got = attention.attend_with_prompt(
-        jnp.asarray(q_QGTNH), *(attention.heads_first(jnp.asarray(x)) for x in own), jnp.asarray(mask_TS),
+        jnp.asarray(q_QGTNH), *(attention.heads_first(jnp.asarray(x)) for x in own), jnp.asarray(mask_QGTS),
         *(attention.heads_first(jnp.asarray(x)) for x in prompt), jnp.asarray(prompt_mask_QS))
     for g in range(G):
         k_QSKH, v_QSKH = (np.concatenate([behind, x[:, g]], 1) for behind, x in zip(prompt, own))
-        masks = np.broadcast_to(prompt_mask_QS[:, None], (Q, T, S)), np.broadcast_to(mask_TS, (Q, T, T))
-        mask_QTS = np.concatenate(masks, -1)
+        mask_QTS = np.concatenate([np.broadcast_to(prompt_mask_QS[:, None], (Q, T, S)), mask_QGTS[:, g]], -1)
         np.testing.assert_allclose(got[:, g], numpy_attend(q_QGTNH[:, g], k_QSKH, v_QSKH, mask_QTS), atol=1e-5)

@@ -81,21 +81,6 @@ def test_which_units_the_tpus_kernel_takes(prompt, rows, heads, sizes, wanted):
         assert jax.jit(lambda: jnp.int32(fused_attention.takes_units((2, prompt), (2, *rows), *heads)))() == wanted
 
 
-def test_a_model_in_one_pass_over_prompts_and_outputs_is_the_one_in_two(monkeypatch):
-    model = Llama(LlamaConfig(vocab=64, width=64, layers=2, heads=2, kv_heads=1, head_dim=H, mlp_width=64))
-    params, rng = jax.jit(model.init)(jax.random.key(0)), np.random.default_rng(0)
-    tokens_QGT, prompt_QS = (jnp.asarray(rng.integers(0, 64, shape)) for shape in ((2, 2, 128), (2, 128)))
-    output_QGT = jnp.asarray([[[1] * 50 + [2] * 78, [3] * 128]] * 2)
-    place_QGT = jnp.asarray([[[*range(50), *range(78)], [*range(128)]]] * 2)
-    for packed in ((), (output_QGT, place_QGT)):
-        run = lambda params: model.behind_prompts(params, tokens_QGT, prompt_QS, jnp.array([128, 5]), *packed)
-        results = []
-        for takes in (True, False):
-            monkeypatch.setattr(fused_attention, 'takes_units', lambda *shapes: takes)
-            results.append((jax.jit(run)(params), jax.jit(jax.grad(lambda params: jnp.sum(run(params) ** 2)))(params)))
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max()), *results)
-
-
 def test_a_cpu_takes_xlas_attention():
     q, k, v, segments_BT = case(2)
     mask_BTS = attention.packed_mask(segments_BT)
@@ -178,9 +163,9 @@ def test_what_cudnn_is_asked_for_is_attention(kv_heads, sizes, monkeypatch):
 def test_the_model_trains_and_prefills_through_it(gpu):
     model = Llama(LlamaConfig(vocab=64, width=32, layers=2, heads=2, kv_heads=1, head_dim=16, mlp_width=32, dtype='bfloat16'))
     params = jax.eval_shape(model.init, jax.random.key(0))
-    tokens, length = jax.ShapeDtypeStruct((2, 64), jnp.int32), jax.ShapeDtypeStruct((2,), jnp.int32)
+    tokens, outputs, length = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((2, 64), (2, 4, 16), (2,)))
     assert '@__cudnn$fmha' in lowered(model.hidden, params, tokens, tokens, tokens)
-    assert '@__cudnn$fmha' in lowered(model.prefill, params, tokens, length)
+    assert '@__cudnn$fmha' in lowered(model.behind_prompts, params, outputs, tokens, length)
 
 
 @pytest.mark.parametrize('shape, kv_heads, dtype, wanted', [

@@ -8,9 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mathrl import sharding
+from mathrl.models import units
 from mathrl.models.attention import RopeScaling
 from mathrl.models.cache import Places, empty_row_cache
 from mathrl.models.llama import Llama, LlamaConfig, config_from_json
+from mathrl.models.units import Placement
 from mathrl.sharding import parameter_axes, path_text
 
 # head_dim x heads is not the width, and kv_heads < heads: mixed-up axes must not fit by chance.
@@ -254,8 +257,7 @@ def output_columns(x_BTV, length_Q):
 
 @functools.partial(jax.jit, static_argnums=0)
 def shared_logits(model, params, prompt_QS, length_Q, tokens_QGT):
-    prompts = model.prefill(params, prompt_QS, length_Q)
-    return model.logits(params, model.outputs_hidden(params, tokens_QGT, prompts))
+    return model.logits(params, model.behind_prompts(params, tokens_QGT, prompt_QS, length_Q))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -292,6 +294,36 @@ def test_an_empty_prompt_is_no_prompt():
     model, params, (prompt_QS, length_Q, tokens_QGT) = Llama(CONFIG), random_params(), prompts_and_outputs()
     case = prompt_QS, np.zeros_like(length_Q), tokens_QGT
     np.testing.assert_allclose(shared_logits(model, params, *case), full_logits(model, params, *case), atol=3e-5)
+
+
+def test_outputs_end_to_end_in_rows_that_are_lent_prompts_equal_the_full_forward():
+    """One unit of three prompts and four rows; the last row is empty."""
+    model, params, (prompt_QS, length_Q, tokens_QGT) = Llama(CONFIG), random_params(), prompts_and_outputs()
+    held = [[(0, 0), (0, 1)], [(2, 1)], [(1, 1), (1, 0)], []]                # (question, output)
+    rows, numbers, places = np.zeros((3, 1, 4, 2 * TOKENS), int)
+    for row, outputs in enumerate(held):
+        for at, (q, g) in enumerate(outputs):
+            here = 0, row, slice(at * TOKENS, (at + 1) * TOKENS)
+            rows[here], numbers[here], places[here] = tokens_QGT[q, g], 1 + q * OUTPUTS + g, range(TOKENS)
+    placement = Placement(numbers, places, np.array([[0, 2, 1, 0]]))
+    h_QGTD = model.behind_prompts(params, rows, prompt_QS, length_Q, placement)
+    logits_GTV = model.logits(params, h_QGTD)[0]
+    wanted_QGTV = full_logits(model, params, prompt_QS, length_Q, tokens_QGT)
+    for row, outputs in enumerate(held):
+        for at, place in enumerate(outputs):
+            np.testing.assert_allclose(logits_GTV[row, at * TOKENS:(at + 1) * TOKENS], wanted_QGTV[place], atol=3e-5)
+
+
+@pytest.mark.parametrize('devices', [2, 4, 8])
+def test_questions_that_are_fewer_than_devices_are_cut_by_outputs(devices):
+    model, params, (prompt_QS, length_Q, tokens_QGT) = Llama(CONFIG), random_params(), prompts_and_outputs()
+    tokens_QGT = np.concatenate([tokens_QGT, 39 - tokens_QGT], 1)            # four outputs
+    case = params, tokens_QGT, prompt_QS, length_Q
+    with jax.set_mesh(sharding.make_mesh(devices, devices=jax.devices()[:devices])):
+        cut = jax.jit(model.behind_prompts).lower(*case)
+        np.testing.assert_allclose(cut.compile()(*case), model.behind_prompts(*case), atol=3e-5)
+        assert units.cuts(3, 4) == {2: 2, 4: 4, 8: 1}[devices]
+    assert units.cuts(3, 4) == 1, 'outside any mesh nothing is cut'
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

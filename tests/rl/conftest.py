@@ -144,10 +144,10 @@ def packing(rollouts, micro_batches: int, which: str, length_QG=None) -> Packing
     rows = 2 if coarse.rows % 2 == 0 else 1
     units = coarse.units * coarse.rows // rows
     fine = Layout(coarse.pieces * units // devices, devices, rows)
-    choices = {'coarse': (coarse,), 'fine': (fine,), 'lent': lending_layouts(Q, G)}[which]
+    choices = {'coarse': (coarse,), 'fine': (fine,), 'lent': lending_layouts(Q, G, devices)}[which]
     length_QG = sharding.to_host(rollouts.length_QG) if length_QG is None else length_QG
     arrays, _ = plan(length_QG, S, T, choices)
-    assert arrays['lent'] == (which == 'lent')
+    assert ('prompt_MQG' in arrays) == (which == 'lent')
     return place(mesh, arrays)
 
 

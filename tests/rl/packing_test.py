@@ -9,7 +9,7 @@ from mathrl.rl.step import policy_step
 
 Q, G, S, T = 6, 4, 5, 12
 CHOICES = [packing.layouts(Q, G, S, T, micro_batches, devices) for micro_batches, devices in ((1, 1), (2, 1), (3, 4), (1, 8))]
-CHOICES.append(packing.lending_layouts(Q, G))
+CHOICES += [packing.lending_layouts(Q, G, devices) for devices in (1, 2, 3)]
 
 
 def random_lengths(seed: int) -> np.ndarray:
@@ -27,25 +27,27 @@ def test_every_token_lies_somewhere_once_and_in_order(choices, name):
     length_QG = LENGTHS[name]
     rows_Q = [len(packing.first_fit(lengths, T)) for lengths in length_QG]
     for layout in choices:
-        if sum(rows_Q) > layout.units and layout.prompts:
+        if layout.dealt(rows_Q) is None:
+            assert layout.prompts > 1
             with pytest.raises(ValueError):
                 packing.plan(length_QG, S, T, (layout,))
             continue
         arrays, fill = packing.plan(length_QG, S, T, (layout,))
-        assert arrays['lent'] == (layout.prompts > 0)
-        assert {key: x.shape for key, x in arrays.items() if key not in ('count', 'lent')} == layout.shapes(T)
+        assert {key: x.shape for key, x in arrays.items() if key != 'count'} == layout.shapes(T)
         index_MQGT, count = arrays['index_MQGT'], int(arrays['count'])
         real = index_MQGT < Q * G * T
         wanted = [(q * G + g) * T + t for q, g in np.ndindex(Q, G) for t in range(length_QG[q, g])]
         assert sorted(index_MQGT[real].tolist()) == wanted
         assert not real[count:].any() and real[:count].any((1, 2, 3)).all()
         np.testing.assert_allclose(fill, len(wanted) / index_MQGT[:count].size)
-        for unit in np.ndindex(*arrays['question_MQ'].shape):
-            for row, held in zip(index_MQGT[unit], real[unit]):
-                assert set(row[held] // (G * T)) <= {arrays['question_MQ'][unit]}, 'behind its own prompt'
-                assert held.argmin() == held.sum() or held.all(), 'nothing lies behind room that is left'
-                follows = (np.diff(row[held]) == 1) | (row[held][1:] % T == 0)
-                assert follows.all(), 'an output lies whole'
+        question_MQP = arrays['question_MQ'].reshape(layout.pieces, layout.units, layout.prompts)
+        prompt_MQG = arrays.get('prompt_MQG', np.zeros(index_MQGT.shape[:3], int))
+        for row in np.ndindex(*prompt_MQG.shape):
+            held = real[row]
+            assert set(index_MQGT[row][held] // (G * T)) <= {question_MQP[row[:2]][prompt_MQG[row]]}, 'behind its own prompt'
+            assert held.argmin() == held.sum() or held.all(), 'nothing lies behind room that is left'
+            follows = (np.diff(index_MQGT[row][held]) == 1) | (index_MQGT[row][held][1:] % T == 0)
+            assert follows.all(), 'an output lies whole'
 
 
 def test_the_layout_that_computes_the_least_is_taken():
@@ -54,19 +56,31 @@ def test_the_layout_that_computes_the_least_is_taken():
     count = lambda length_QG: int(packing.plan(length_QG, 32, 64, (coarse, fine))[0]['count'])
     assert count(np.full((8, 8), 64)) == 4, 'each prompt once'
     assert count(np.full((8, 8), 8)) == 2, '8 units, whose second rows stay empty'
-    assert fine.computed([1] * 8, 32, 64) == 2 * 4 * (32 + 2 * 64) < coarse.computed([1] * 8, 32, 64)
+    positions = [layout.computed(layout.dealt([1] * 8), 32, 64) for layout in (coarse, fine)]
+    assert positions == [4 * 2 * (32 + 8 * 64), 2 * 4 * (32 + 2 * 64)]
 
 
-def test_prompts_are_lent_where_one_device_computes_all_at_once():
-    """A prompt once a question, and no more rows than there are, to a sixteenth of the batch."""
-    mesh = jax.make_mesh((1, 1, 1), ('data', 'fsdp', 'tensor'), devices=jax.devices()[:1])
+@pytest.mark.parametrize('devices', [1, 2])
+def test_prompts_are_lent_where_all_is_computed_at_once(devices):
+    """A prompt once a question, and no more rows than there are, to a sixteenth of a device's share, and what balance costs."""
+    mesh = jax.make_mesh((devices, 1, 1), ('data', 'fsdp', 'tensor'), devices=jax.devices()[:devices])
     length_QG = np.random.default_rng(0).integers(1, 30, (8, 8))
     packed, fill = packing.planned(mesh, length_QG, 32, 64, 1)
     rows = sum(len(packing.first_fit(lengths, 64)) for lengths in length_QG)
-    assert packed.lent and packed.index_MQGT.shape == (1, -(-rows // 4) * 4, 1, 64)
-    assert packing.lending_layouts(8, 8)[-1].computed([1] * 4, 32, 64) == 8 * 32 + 4 * 64
-    assert not packing.planned(mesh, np.full((8, 8), 64), 32, 64, 1)[0].lent, 'full outputs leave nothing out'
-    assert not packing.planned(mesh, length_QG, 32, 64, 2)[0].lent
+    step = 4 // devices
+    assert packed.prompt_MQG.shape == (1, devices, -(-rows // devices // step) * step)
+    assert packed.index_MQGT.shape == packed.prompt_MQG.shape + (64,) and packed.question_MQ.shape == (1, 8)
+    assert packing.planned(mesh, np.full((8, 8), 64), 32, 64, 1)[0].prompt_MQG is None, 'full outputs leave nothing out'
+    assert packing.planned(mesh, length_QG, 32, 64, 2)[0].prompt_MQG is None
+
+
+def test_units_that_lend_have_as_many_prompts_and_nearly_as_many_rows():
+    layout = packing.Layout(1, 2, 9, 3)
+    units = layout.dealt([1, 2, 3, 4, 3, 4])
+    assert [len(unit) for unit in units] == [9, 8] and all(len({q for q, _ in unit}) == 3 for unit in units)
+    assert layout.computed(units, 32, 64) == 2 * (3 * 32 + 9 * 64)
+    assert packing.Layout(1, 2, 8, 3).dealt([1, 2, 3, 4, 3, 4]) is None
+    assert packing.lending_layouts(6, 4, 4) == (), '6 questions do not divide over 4 devices'
 
 
 @pytest.mark.parametrize('seed', range(5))

@@ -72,7 +72,7 @@ def test_does_not_depend_on_the_mesh(tiny, examples, sizes):
 
 
 @pytest.mark.parametrize('which, sizes', [(which, sizes) for which in ('coarse', 'fine') for sizes in ((1, 1, 1), (2, 2, 2))]
-                         + [('lent', (1, 1, 1))], ids=str)
+                         + [('lent', (1, 1, 1)), ('lent', (2, 1, 2))], ids=str)
 def test_does_not_depend_on_being_packed(tiny, examples, which, sizes):
     length_QG = lengths(examples.step_ends_QGT)
     assert length_QG[1, 2] == 0 < length_QG.max() <= examples.tokens_QGT.shape[2]
@@ -80,7 +80,7 @@ def test_does_not_depend_on_being_packed(tiny, examples, which, sizes):
 
     def run(params, placed):
         packed = tiny.packing(placed, 2, which, length_QG)
-        assert (len(packed.index_MQGT) > 1) != packed.lent
+        assert (len(packed.index_MQGT) == 1) == (which == 'lent') == (packed.prompt_MQG is not None)
         return update(tiny, placed, params, packing=packed)
     gradient, found = tiny.on_mesh(sizes, run, tiny.models('float32')[4], examples)
     tiny.assert_close(gradient, expected, 1e-5)
