@@ -13,6 +13,7 @@ from typing import Any, Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from mathrl.models import attention, fused_attention, row_attention, units
 from mathrl.models.attention import heads_first
@@ -23,7 +24,7 @@ from mathrl.sharding import constrain, look_up
 
 # By name: what of a layer's forward pass is kept for the backward pass; None keeps all of it.
 _REMAT_POLICIES = {'': None, 'full': jax.checkpoint_policies.nothing_saveable,
-                   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+                   'dots': jax.checkpoint_policies.save_only_these_names('product')}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +80,30 @@ def _rms_norm(x, scale_D, eps):
     return normed.astype(x.dtype) * scale_D.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
-def _project(x, weight, contracted: int = 1, out_dtype=None):
+@jax.custom_vjp
+def _product(x_BD, weight_DF):
+    """x times weight. Written for the weight's gradient, which XLA's CPU backend adds up fastest with the narrower factor first."""
+    return jnp.matmul(x_BD, weight_DF)
+
+
+def _product_gradient(kept, g_BF):
+    x_BD, weight_DF = kept
+    across = lambda a, b: jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())))
+    narrow_first = weight_DF.shape[0] <= weight_DF.shape[1]
+    return g_BF @ weight_DF.T, across(x_BD, g_BF) if narrow_first else across(g_BF, x_BD).T
+
+
+_product.defvjp(lambda x_BD, weight_DF: (_product(x_BD, weight_DF), (x_BD, weight_DF)), _product_gradient)
+
+
+def _project(x, weight, contracted: int = 1):
     """x [..., a] times weight [a, b] over the last `contracted` axes of x, as one product of two matrices.
 
     XLA's CPU backend transposes the whole activation in the backward pass of a product with more leading axes.
     """
     leading, out = x.shape[:x.ndim - contracted], weight.shape[contracted:]
     rows = math.prod(weight.shape[:contracted])
-    product = jnp.matmul(x.reshape(-1, rows), weight.reshape(rows, -1), preferred_element_type=out_dtype)
-    return product.reshape(leading + out)
+    return checkpoint_name(_product(x.reshape(-1, rows), weight.reshape(rows, -1)), 'product').reshape(leading + out)
 
 
 @jax.checkpoint
@@ -267,7 +283,7 @@ class Llama:
 
     def logits(self, params, h) -> jax.Array:
         """Logits [..., V] of hidden states [..., D], in float32 (float64 for a float64 model)."""
-        return _project(h, self.unembed(params).astype(h.dtype), out_dtype=attention.wide(h.dtype))
+        return jnp.matmul(h, self.unembed(params).astype(h.dtype), preferred_element_type=attention.wide(h.dtype))
 
 
 def _attend_packed(segments_BT):

@@ -178,6 +178,15 @@ def loss_and_gradients(**change):
     return jax.jit(jax.value_and_grad(loss))(random_params())
 
 
+def test_remat_computes_again_what_it_says():
+    """Products in a layer: 7 of a weight, 2 of attention; each has two more in the backward pass."""
+    def products(remat):
+        model, tokens = Llama(dataclasses.replace(CONFIG, remat=remat)), jax.ShapeDtypeStruct((2, 12), jnp.int32)
+        loss = lambda params, tokens: jnp.sum(model.hidden(params, tokens, tokens, tokens))
+        return jax.jit(jax.grad(loss)).lower(random_params(), tokens).as_text().count('dot_general')
+    assert [products(remat) - products('') for remat in ('dots', 'full')] == [2, 8]     # all but the last, whose result is not read
+
+
 @pytest.mark.parametrize('change', [{'unroll': 2}, {'remat': 'full'}, {'remat': 'dots'}], ids=str)
 def test_unroll_and_remat_change_nothing(change):
     (value, grads), (other, other_grads) = loss_and_gradients(), loss_and_gradients(**change)
