@@ -1,5 +1,6 @@
 """Rotary positions and attention: packed rows, and outputs that share their prompt."""
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -103,16 +104,23 @@ def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_QGTS, prompt_k_QKSH, prom
     prompt_QKXS = jnp.einsum('qkxh,qksh->qkxs', q_QKGXH.reshape(Q, K, G * rows, H), prompt_k_QKSH,
                              preferred_element_type=wide(q_QGTNH.dtype))
     prompt_QKXS = jnp.where(prompt_mask_QS[:, None, None], prompt_QKXS, MASKED)
-    prompt_QKGXS = prompt_QKXS.reshape(Q, K, G, rows, S)       # one softmax over both, without laying them side by side
-    highest_QKGX1 = jax.lax.stop_gradient(jnp.maximum(prompt_QKGXS.max(-1, keepdims=True), own_QKGXS.max(-1, keepdims=True)))
-    prompt_QKGXS, own_QKGXS = jnp.exp(prompt_QKGXS - highest_QKGX1), jnp.exp(own_QKGXS - highest_QKGX1)
-    total_QKGX1 = prompt_QKGXS.sum(-1, keepdims=True) + own_QKGXS.sum(-1, keepdims=True)
+    (prompt_QKGXS, own_QKGXS), total_QKGX1 = one_softmax([prompt_QKXS.reshape(Q, K, G, rows, S), own_QKGXS])
     dtype = v_QKGSH.dtype
     mixed_QKGXH = jnp.einsum('qkgxs,qkgsh->qkgxh', own_QKGXS.astype(dtype), v_QKGSH)
     prompt_QKXH = jnp.einsum('qkxs,qksh->qkxh', prompt_QKGXS.astype(dtype).reshape(Q, K, G * rows, S), prompt_v_QKSH)
     mixed_QKGXH = ((mixed_QKGXH + prompt_QKXH.reshape(mixed_QKGXH.shape)) / total_QKGX1).astype(dtype)
     mixed_QKGRTH = mixed_QKGXH.reshape(Q, K, G, N // K, T, H)
     return jnp.transpose(mixed_QKGRTH, (0, 2, 4, 1, 3, 5)).reshape(Q, G, T, N, H)
+
+
+def one_softmax(scores: list[jax.Array]) -> tuple[list[jax.Array], jax.Array]:
+    """(weights of each, their total [..., 1], by which they are to be divided) of one softmax over the last axes of all.
+
+    Scores that differ in their last axis alone are not laid side by side, which would be a copy of them.
+    """
+    highest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, [x.max(-1, keepdims=True) for x in scores]))
+    weights = [jnp.exp(x - highest) for x in scores]
+    return weights, sum(x.sum(-1, keepdims=True) for x in weights)
 
 
 def heads_first(x: jax.Array) -> jax.Array:

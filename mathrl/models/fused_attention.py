@@ -34,8 +34,8 @@ def attend_packed(q_BTNH, k_BTKH, v_BTKH, segments_BT, mask_BTS, axes: str = 'BT
 def attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
     """Attention of units of P * S + G * T positions, P prompts and G rows of outputs behind them -> [Q, P * S + G * T, N, H].
 
-    A prompt's tokens see those before them, an output's see one prompt and their own. prompt_mask_QS: of the prompts, unit by unit,
-    False on padding; output_QGT, prompt_QG: as in units.Placement.
+    A prompt's tokens see those before them, an output's see one prompt and their own. prompt_mask_QS: of the prompts, unit by
+    unit, False on padding; output_QGT, prompt_QG: as in units.Placement.
     """
     arguments = q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT
     if prompt_QG is not None or not takes_units(prompt_mask_QS.shape, output_QGT.shape, q_QTNH.shape[2], *k_QTKH.shape[2:]):

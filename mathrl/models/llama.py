@@ -82,7 +82,7 @@ def _rms_norm(x, scale_D, eps):
 
 @jax.custom_vjp
 def _product(x_BD, weight_DF):
-    """x times weight. Written for the weight's gradient, which XLA's CPU backend adds up fastest with the narrower factor first."""
+    """x times weight. It is here for the weight's gradient, which XLA's CPU backend computes faster with the narrower factor first."""
     return jnp.matmul(x_BD, weight_DF)
 
 

@@ -2,12 +2,10 @@
 
 The batch may lie on several devices in P parts, each with questions and rows of its own; a row's indices are local to its part.
 """
-import functools
-
 import jax
 import jax.numpy as jnp
 
-from mathrl.models.attention import MASKED, wide
+from mathrl.models.attention import MASKED, one_softmax, wide
 from mathrl.models.cache import Places, Stored
 
 
@@ -23,9 +21,7 @@ def attend(q_BNH, own, prompt_keys: Stored, prompt_values: Stored, prompt_mask_Q
     scores = [places.to_rows(jnp.where(prompt_mask_QS[:, None, None], prompt_QKXS, MASKED))]
     for keys, _, mask_BS in own:
         scores.append(jnp.where(mask_BS[:, None, None], _scores(q_BKRH, keys), MASKED))
-    highest_BKR1 = functools.reduce(jnp.maximum, [x_BKRS.max(-1, keepdims=True) for x_BKRS in scores])
-    weights = [jnp.exp(x_BKRS - highest_BKR1) for x_BKRS in scores]
-    total_BKR1 = sum(x_BKRS.sum(-1, keepdims=True) for x_BKRS in weights)
+    weights, total_BKR1 = one_softmax(scores)
     prompt_QKXS, *own_weights = (x_BKRS.astype(q_BNH.dtype) for x_BKRS in weights)
     mixed_BKRH = places.to_rows(_mixed(places.to_questions(prompt_QKXS), prompt_values))
     for own_BKRS, (_, values, _) in zip(own_weights, own):
