@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from mathrl.models import attention, fused_attention, row_attention, units
+from mathrl.models import attention, fused_attention, row_attention
 from mathrl.models.attention import heads_first
 from mathrl.models.cache import Places, RowCache, put, store, take
-from mathrl.models.units import Placement, one_output_a_row
+from mathrl.models.units import Placement, cuts, one_output_a_row
 from mathrl.sharding import constrain, look_up
 
 
@@ -82,7 +82,7 @@ def _rms_norm(x, scale_D, eps):
 
 @jax.custom_vjp
 def _product(x_BD, weight_DF):
-    """x times weight. It is here for the weight's gradient, which XLA's CPU backend computes faster with the narrower factor first."""
+    """x times weight. Its own for the weight's gradient: XLA's CPU backend is faster with the narrower factor first."""
     return jnp.matmul(x_BD, weight_DF)
 
 
@@ -106,9 +106,7 @@ def _project(x, weight, contracted: int = 1):
     return checkpoint_name(_product(x.reshape(-1, rows), weight.reshape(rows, -1)), 'product').reshape(leading + out)
 
 
-@jax.checkpoint
 def _swiglu(gate, up):
-    """The backward pass computes it again: else two more arrays of this width were written and read."""
     return nn.silu(gate) * up
 
 
@@ -154,17 +152,18 @@ class Block(nn.Module):
         x = _rms_norm(constrain(h, axes + 'D'), param('mlp_norm_D', nn.initializers.ones, D), c.norm_eps)
         gate = _project(x, param('gate_DF', _normal(D), D, F))
         up = _project(x, param('up_DF', _normal(D), D, F))
-        x = constrain(_swiglu(gate, up), axes + 'F')
+        swiglu = _swiglu if c.remat else jax.checkpoint(_swiglu)      # else two more arrays of this width were kept
+        x = constrain(swiglu(gate, up), axes + 'F')
         h = h + _project(x, param('down_FD', _normal(F, residual), F, D))
         return constrain(h, axes + 'D'), keep
 
 
 class Transformer(nn.Module):
-    """Token ids to final hidden states; the letters of the tokens' axes (BT, QS, QGT, QG) come as `axes`."""
+    """Token ids to final hidden states; the letters of the tokens' axes (BT, or QT for units) come as `axes`."""
     config: LlamaConfig
 
     @nn.compact
-    def __call__(self, tokens, positions, longest, attend, axes, kept):
+    def __call__(self, tokens, positions, longest, attend, axes):
         c = self.config
         embed_VD = self.param('embed_VD', _normal(c.width), (c.vocab, c.width), jnp.dtype(c.param_dtype))
         if not c.tied:
@@ -173,9 +172,8 @@ class Transformer(nn.Module):
         block = nn.remat(Block, prevent_cse=False, policy=_REMAT_POLICIES[c.remat]) if c.remat else Block
         layers = nn.scan(block, variable_axes={'params': 0}, split_rngs={'params': True}, length=c.layers,
                          in_axes=(nn.broadcast, 0), out_axes=0, unroll=c.unroll)
-        angles = _angles(c, positions, longest)
-        h, keep = layers(c, attend, axes, name='layers')(h, angles, kept)
-        return _rms_norm(h, self.param('norm_D', nn.initializers.ones, (c.width,), jnp.dtype(c.param_dtype)), c.norm_eps), keep
+        h, _ = layers(c, attend, axes, name='layers')(h, _angles(c, positions, longest), None)
+        return _rms_norm(h, self.param('norm_D', nn.initializers.ones, (c.width,), jnp.dtype(c.param_dtype)), c.norm_eps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,26 +186,27 @@ class Llama:
         tokens_BT = jnp.zeros((1, 2), jnp.int32)
         attend = _attend_packed(jnp.ones((1, 2), jnp.int32))
         looped = dataclasses.replace(self.config, unroll=1, remat='')      # the same numbers, compiled faster
-        return Transformer(looped).init(key, tokens_BT, tokens_BT, 2, attend, 'BT', None)['params']
+        return Transformer(looped).init(key, tokens_BT, tokens_BT, 2, attend, 'BT')['params']
 
-    def _run(self, params, tokens, positions, longest, attend, axes, kept=None):
-        return Transformer(self.config).apply({'params': params}, tokens, positions, longest, attend, axes, kept)
+    def _run(self, params, tokens, positions, longest, attend, axes):
+        return Transformer(self.config).apply({'params': params}, tokens, positions, longest, attend, axes)
 
     def hidden(self, params, tokens_BT, segments_BT, positions_BT) -> jax.Array:
         """h_BTD of packed rows: position t sees its own example up to t. positions_BT are below T."""
-        return self._run(params, tokens_BT, positions_BT, tokens_BT.shape[1], _attend_packed(segments_BT), 'BT')[0]
+        return self._run(params, tokens_BT, positions_BT, tokens_BT.shape[1], _attend_packed(segments_BT), 'BT')
 
     def behind_prompts(self, params, tokens_QGT, prompt_QS, length_Q, placement: Placement | None = None) -> jax.Array:
-        """h_QGTD of G rows behind each of Q prompts (training): prompts and rows in one pass over the layers, prompts once.
+        """h_QGTD of Q units (training): G rows behind a prompt, both in one pass over the layers, so that a prompt is computed once.
 
-        Prompts are padded on the right; length_Q of their tokens count. placement: what a row holds, where it is not one output;
-        units may have several prompts, which then lie unit by unit.
+        Prompts are padded on the right; length_Q of their tokens count. placement: what a row holds, where it is not one output; by
+        its prompt_QG a unit has several prompts, which then lie unit by unit. Units too few for the devices are cut into more of
+        fewer rows, each with the prompt again.
         """
         (Q, G, T), (prompts, S) = tokens_QGT.shape, prompt_QS.shape
         placement = placement or one_output_a_row(Q, G, T)
-        if placement.prompt_QG is None and (cuts := units.cuts(Q, G)) > 1:
-            rows, placement = jax.tree.map(lambda x_QGT: x_QGT.reshape(Q * cuts, G // cuts, T), (tokens_QGT, placement))
-            again = [jnp.repeat(x, cuts, axis=0) for x in (prompt_QS, length_Q)]
+        if placement.prompt_QG is None and (pieces := cuts(Q, G)) > 1:
+            rows, placement = jax.tree.map(lambda x_QGT: x_QGT.reshape(Q * pieces, G // pieces, T), (tokens_QGT, placement))
+            again = [jnp.repeat(x, pieces, axis=0) for x in (prompt_QS, length_Q)]
             return self.behind_prompts(params, rows, *again, placement).reshape(Q, G, T, -1)
         length_QG = length_Q[:, None]
         if placement.prompt_QG is not None:
@@ -219,7 +218,7 @@ class Llama:
                                                 placement.prompt_QG), None
         joined = lambda x_QS, x_QGT: jnp.concatenate([x_QS.reshape(Q, -1), x_QGT.reshape(Q, -1)], 1)
         positions_QT = joined(jnp.broadcast_to(jnp.arange(S), (prompts, S)), length_QG[:, :, None] + placement.place_QGT)
-        h_QTD, _ = self._run(params, joined(prompt_QS, tokens_QGT), positions_QT, S + T, attend, 'QT')
+        h_QTD = self._run(params, joined(prompt_QS, tokens_QGT), positions_QT, S + T, attend, 'QT')
         return constrain(h_QTD[:, -G * T:].reshape(Q, G, T, -1), 'QGTD')
 
     def decoder_params(self, params) -> dict:

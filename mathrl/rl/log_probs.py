@@ -38,8 +38,7 @@ def output_logps(model, params, rollouts, logits_mib: float = LOGITS_MIB) -> tup
     """(log-probs of the output tokens, entropies there): [Q, G, T] float32 each; gradients flow through the first alone.
 
     Read of rollouts: prompt_QS, prompt_length_Q, tokens_QGT; or they are Rows. A row of an output starts with the prompt's
-    last token, so that position t predicts token t; the prompt's other tokens are computed once, as a cache that gradients
-    flow through.
+    last token, so that position t predicts token t; the prompt's other tokens stand before all of them, once.
     """
     h_QGTD = model.behind_prompts(params, *_read(rollouts))
     return hidden_logps(h_QGTD, model.unembed(params), rollouts.tokens_QGT, logits_mib)

@@ -4,7 +4,7 @@ A unit is one question's prompt and some rows of T tokens behind it; an output l
 the same number of units, so there is one compiled program for whatever lengths come, and a second one for a finer cut: where
 outputs are short, units of fewer rows leave less room empty; where they are long, more of them compute the prompt again.
 Where one micro-batch holds the whole batch, a device's questions may be one unit: each of their prompts is computed once, and
-rows anywhere in the unit are lent it.
+rows anywhere in the unit are lent it. Then there is a program for every number of rows that comes, SIZES at most.
 """
 import dataclasses
 import math

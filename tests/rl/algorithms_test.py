@@ -28,8 +28,9 @@ METHODS = {
 NO_REFERENCE = 'dr_grpo', 'dapo', 'gspo', 'online_rft'
 SPLITS = [((1, 1, 1), 2, 5), ((1, 1, 1), 4, 5), ((1, 1, 1), 16, 5), ((1, 1, 1), 4, 9), ((8, 1, 1), 1, 5), ((2, 2, 2), 2, 5)]
 
+# mesh, micro-batches, width, which layout
 PACKED = [((1, 1, 1), 2, 9, 'coarse'), ((1, 1, 1), 1, 5, 'fine'), ((1, 1, 1), 1, 9, 'fine'), ((4, 2, 1), 1, 7, 'coarse'),
-          ((1, 1, 1), 1, 7, 'lent'), ((2, 1, 2), 1, 7, 'lent'), ((2, 2, 2), 2, 7, 'fine')]      # mesh, micro-batches, width, which layout
+          ((1, 1, 1), 1, 7, 'lent'), ((2, 1, 2), 1, 7, 'lent'), ((2, 2, 2), 2, 7, 'fine')]
 
 
 def experience(tiny, name, dtype='float32', width=5):
