@@ -14,6 +14,8 @@ from mathrl.sampling.choose import choose, draws
 from mathrl.sampling.filters import Sampling
 from mathrl.sharding import constrain, gather_parameters
 
+LOOK = 8     # tokens between two looks at whether all rows are done, on which all devices wait for each other
+
 
 @flax.struct.dataclass
 class Plan:
@@ -79,6 +81,7 @@ def advance(params, prompts: RowCache, pages: list[RowCache], plan: Plan, key, *
             sampling: Sampling, ends: tuple[int, ...]) -> tuple[RowCache, Written]:
     """`block` more tokens of every row that is not done, or fewer where all are done before, and the page that holds them.
 
+    When limits end it is known ahead; whether end tokens did is looked at behind every LOOK-th token.
     params are those of `begin`; pages: of the blocks before, oldest first, as far back as any row has been writing.
     """
     rows = plan.token_B.shape[0]
@@ -89,12 +92,13 @@ def advance(params, prompts: RowCache, pages: list[RowCache], plan: Plan, key, *
     draws_BT2 = draws(jnp.broadcast_to(keys_B[:, None], (rows, block)), plan.length_B[:, None] + jnp.arange(block)[None])
     page = jax.tree.map(lambda x: constrain(x, 'BKSH'), empty_row_cache(prompts, rows, block))
     shape = (rows, block)
-    start = dict(i=jnp.int32(0), token_B=plan.token_B, done_B=plan.done_B, page=page, written_B=jnp.zeros(rows, jnp.int32),
-                 tokens_BT=jnp.full(shape, ends[0], jnp.int32), sampler_logps_BT=jnp.zeros(shape),
-                 policy_logps_BT=jnp.zeros(shape))
+    most = jnp.minimum(block, jnp.max(jnp.where(plan.done_B, 0, plan.limit_B - plan.length_B)))
+    start = dict(i=jnp.int32(0), all_done=jnp.bool_(False), token_B=plan.token_B, done_B=plan.done_B, page=page,
+                 written_B=jnp.zeros(rows, jnp.int32), tokens_BT=jnp.full(shape, ends[0], jnp.int32),
+                 sampler_logps_BT=jnp.zeros(shape), policy_logps_BT=jnp.zeros(shape))
 
     def unfinished(carry):
-        return (carry['i'] < block) & ~jnp.all(carry['done_B'])
+        return (carry['i'] < most) & ~carry['all_done']
 
     def one(carry):
         i, done_B = carry['i'], carry['done_B']
@@ -102,9 +106,10 @@ def advance(params, prompts: RowCache, pages: list[RowCache], plan: Plan, key, *
         token_B, sampler_B, policy_B = choose(model.logits(params, h_BD), draws_BT2[:, i], sampling)
         token_B = jnp.where(done_B, ends[0], token_B)
         put = lambda all_BT, new_B: jax.lax.dynamic_update_index_in_dim(all_BT, new_B, i, axis=1)
-        ended_B = jnp.isin(token_B, jnp.array(ends)) | (plan.length_B + i + 1 >= plan.limit_B)
-        return dict(i=i + 1, token_B=token_B, done_B=done_B | ended_B, page=page, written_B=carry['written_B'] + ~done_B,
-                    tokens_BT=put(carry['tokens_BT'], token_B),
+        done_now_B = done_B | jnp.isin(token_B, jnp.array(ends)) | (plan.length_B + i + 1 >= plan.limit_B)
+        all_done = jax.lax.cond((i + 1) % LOOK == 0, jnp.all, lambda _: False, done_now_B)
+        return dict(i=i + 1, all_done=all_done, token_B=token_B, done_B=done_now_B, page=page,
+                    written_B=carry['written_B'] + ~done_B, tokens_BT=put(carry['tokens_BT'], token_B),
                     sampler_logps_BT=put(carry['sampler_logps_BT'], jnp.where(done_B, 0.0, sampler_B)),
                     policy_logps_BT=put(carry['policy_logps_BT'], jnp.where(done_B, 0.0, policy_B)))
     end = jax.lax.while_loop(unfinished, one, start)

@@ -186,10 +186,26 @@ def test_the_batch_shrinks_and_refills():
     assert written <= refilled < 1.5 * written + 8 * longest, 'rows that have ended go to the next questions'
 
 
-@pytest.mark.parametrize('end, steps', [(True, 1), (False, TOKENS)], ids=['ends at once', 'never ends'])
-def test_a_block_stops_when_every_output_has_ended(end, steps):
-    limit_QG = np.full((8, OUTPUTS), 1 if end else TOKENS)
-    assert row_steps(limit_QG=limit_QG, eos_id=MODEL.config.vocab) == steps * limit_QG.size
+@pytest.mark.parametrize('limit, ends, steps', [
+    (1, MODEL.config.vocab, 1), (TOKENS, MODEL.config.vocab, TOKENS), (TOKENS, tuple(range(MODEL.config.vocab)), blocks.LOOK),
+], ids=['limits end it', 'nothing ends it', 'end tokens end it'])
+def test_a_block_stops_when_every_output_has_ended(limit, ends, steps):
+    limit_QG = np.full((8, OUTPUTS), limit)
+    assert row_steps(limit_QG=limit_QG, eos_id=ends, decoding=Decoding(block=TOKENS)) == steps * limit_QG.size
+
+
+def test_devices_wait_for_each_other_at_a_look_alone(monkeypatch):
+    """A step of decoding has no collective but in the branch that looks whether all are done."""
+    texts, advance = [], blocks.advance
+
+    def recording(*arguments, **named):
+        texts.append(advance.lower(*arguments, **named).compile().as_text())
+        return advance(*arguments, **named)
+    monkeypatch.setattr(blocks, 'advance', recording)
+    grouped(sizes=(4, 1, 1))
+    steps = [computation for computation in texts[0].split('\n\n') if ' conditional(' in computation]
+    assert len(steps) == 1 and 'all-reduce' in texts[0]
+    assert 'all-reduce' not in steps[0]
 
 
 def test_an_output_ends_at_its_limit():
