@@ -46,12 +46,13 @@ def attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=N
 def _attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
     (Q, G, T), own = output_QGT.shape, math.prod(output_QGT.shape[1:])
     one_QS = jnp.ones(prompt_mask_QS.shape, jnp.int32)
-    prompt = [x[:, :-own].reshape(one_QS.shape + x.shape[2:]) for x in (q_QTNH, k_QTKH, v_QTKH)]
+    parts = [jax.lax.split(x, (x.shape[1] - own, own), axis=1) for x in (q_QTNH, k_QTKH, v_QTKH)]
+    prompt = [x.reshape(one_QS.shape + x.shape[2:]) for x, _ in parts]
     prompt_mixed_QSNH = attend_packed(*prompt, one_QS, attention.packed_mask(one_QS), 'QS')
     if prompt_QG is not None:                      # each row is lent a prompt, as though it were a unit of its own
         prompt[1:] = [take(x_QSKH, prompt_QG, 'BSKH') for x_QSKH in prompt[1:]]
         prompt_mask_QS, output_QGT = take(prompt_mask_QS, prompt_QG, 'BS'), output_QGT.reshape(Q * G, 1, T)
-    q_QGTNH, *kv = (x[:, -own:].reshape(output_QGT.shape + x.shape[2:]) for x in (q_QTNH, k_QTKH, v_QTKH))
+    q_QGTNH, *kv = (x.reshape(output_QGT.shape + x.shape[2:]) for _, x in parts)
     mixed_QGTNH = attention.attend_with_prompt(q_QGTNH, *map(attention.heads_first, kv), attention.packed_mask(output_QGT),
                                                *map(attention.heads_first, prompt[1:]), prompt_mask_QS)
     return jnp.concatenate([x.reshape((Q, -1) + x.shape[-2:]) for x in (prompt_mixed_QSNH, mixed_QGTNH)], 1)
