@@ -51,8 +51,8 @@ def begin(params, prompt_QS, key, step, *, model, gather: bool = True,
           kv_dtype: str = '') -> tuple[dict, RowCache, jax.Array]:
     """(the parameters as the other parts read them, keys and values of the first prompts in all question slots, the key).
 
-    step: a number that is folded into the key, where it is not negative. gather: parameters are gathered over fsdp once, and a device then
-    holds them cut over tensor alone. kv_dtype: of all caches from here on, '' for the activations'.
+    step: a number that is folded into the key, where it is not negative. gather: parameters are gathered over fsdp once, and
+    a device then holds them cut over tensor alone. kv_dtype: of all caches from here on, '' for the activations'.
     """
     params = model.decoder_params(gather_parameters(params, model.config.dtype) if gather else params)
     key = jnp.where(step < 0, key, jax.random.fold_in(key, step))
