@@ -46,6 +46,7 @@ def attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=N
 def _attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
     (Q, G, T), own = output_QGT.shape, math.prod(output_QGT.shape[1:])
     one_QS = jnp.ones(prompt_mask_QS.shape, jnp.int32)
+    # split and not sliced: the gradient is then a concatenation, where it were two padded arrays and their sum
     parts = [jax.lax.split(x, (x.shape[1] - own, own), axis=1) for x in (q_QTNH, k_QTKH, v_QTKH)]
     prompt = [x.reshape(one_QS.shape + x.shape[2:]) for x, _ in parts]
     prompt_mixed_QSNH = attend_packed(*prompt, one_QS, attention.packed_mask(one_QS), 'QS')

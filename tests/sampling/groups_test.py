@@ -195,7 +195,7 @@ def test_a_block_stops_when_every_output_has_ended(limit, ends, steps):
 
 
 def test_devices_wait_for_each_other_at_a_look_alone(monkeypatch):
-    """A step of decoding has no collective but in the branch that looks whether all are done."""
+    """A step of decoding has no all-reduce but in the branch that looks whether all are done."""
     texts, advance = [], blocks.advance
 
     def recording(*arguments, **named):
