@@ -1,19 +1,40 @@
 """What makes XLA's CPU backend faster. All of it is read when a process or the backend starts, so it comes first of all."""
 import os
+import pathlib
 import sys
 
-HUGE_PAGES = 'glibc.malloc.hugetlb=1'      # GLIBC_TUNABLES of a process
+HUGE_PAGES = 'glibc.malloc.hugetlb=1'      # GLIBC_TUNABLES of a process, which has its memory in pages of 2 MB
+GIGABYTE = 1 << 30
+SHARE = 8                                  # threads keep up to one part in so many of the memory
+RESERVED = pathlib.Path(f'/sys/kernel/mm/hugepages/hugepages-{GIGABYTE >> 10}kB/nr_hugepages')
+OVERCOMMIT = pathlib.Path('/proc/sys/vm/overcommit_memory')
+CGROUP = pathlib.Path('/sys/fs/cgroup/memory.max')
 
 
-def with_huge_pages() -> None:
-    """Begins the program anew, as the same process, with its memory in pages of 2 MB: glibc reads that at the start alone.
+def kept_memory() -> str:
+    """GLIBC_TUNABLES of a process whose threads keep what they have freed, for their next block.
 
-    XLA asks for all of a step's memory at once and hands it back behind the step; in small pages the kernel's work for that
-    takes a sixth of a step's time. Kept memory (mallopt) would be cut to pieces that the next step does not fit into.
+    XLA asks for all of a step's memory in one block and hands it back behind the step. The kernel clears it each time, and
+    a virtual machine may give it to its host meanwhile: a twentieth of a step's time, a third where the host is busy. So
+    blocks below a bound lie in their thread's heap and stay there. A heap ends at 64 MB, or at four pages where pages of a
+    size are asked for; none of 1 GB is there to be had (RESERVED), so heaps of 4 GB are made, out of plain pages.
+    The bound: were each core's thread to keep that much, an eighth of the memory would be kept. A kernel without such pages, or
+    one that counts memory when it is asked for (OVERCOMMIT 2), gives huge pages in place of it: what is cleared is cleared faster.
+    """
+    if _read(RESERVED) != '0' or _read(OVERCOMMIT) == '2':
+        return HUGE_PAGES
+    memory, most = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'), _read(CGROUP)
+    kept = min(memory, int(most) if most.isdigit() else memory) // (SHARE * os.cpu_count())
+    return f'glibc.malloc.hugetlb={GIGABYTE}:glibc.malloc.mmap_threshold={kept}:glibc.malloc.trim_threshold={kept}'
+
+
+def with_kept_memory() -> None:
+    """Begins the program anew, as the same process, with kept_memory(): glibc reads that at the start alone.
+
     Nothing happens off CPUs and off Linux, or where GLIBC_TUNABLES is set.
     """
     if os.environ.get('JAX_PLATFORMS') == 'cpu' and sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {'GLIBC_TUNABLES': HUGE_PAGES})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {'GLIBC_TUNABLES': kept_memory()})
 
 
 def compile_lightly() -> None:
@@ -21,3 +42,10 @@ def compile_lightly() -> None:
     given = os.environ.get('XLA_FLAGS', '')
     if os.environ.get('JAX_PLATFORMS') == 'cpu' and 'xla_backend_optimization_level' not in given:
         os.environ['XLA_FLAGS'] = f'{given} --xla_backend_optimization_level=1'.strip()
+
+
+def _read(file: pathlib.Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ''

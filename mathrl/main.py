@@ -218,5 +218,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    cpu.with_huge_pages()
+    cpu.with_kept_memory()
     main()

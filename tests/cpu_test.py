@@ -1,6 +1,7 @@
 """Settings of the process itself, so each case is a process of its own."""
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -8,18 +9,23 @@ import pytest
 
 from mathrl import cpu
 
-THP = pathlib.Path('/sys/kernel/mm/transparent_hugepage/enabled')
 BEGIN = """
-import os, sys
+import os, resource, sys, threading
 print(os.getpid(), sys.argv[1:], sys.flags.dont_write_bytecode, flush=True)
 from mathrl import cpu
-cpu.with_huge_pages()
+cpu.with_kept_memory()
 print(os.environ.get('GLIBC_TUNABLES'))
-block = bytearray(64 << 20)
-print(sum(int(line.split()[1]) for line in open('/proc/self/smaps') if line.startswith('AnonHugePages')) >> 10)
-"""
 
-pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='huge pages are asked for on Linux alone')
+def fill_again():
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        bytearray(128 << 20)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+threading.Thread(target=fill_again).start()
+"""
+OLD = tuple(map(int, (platform.libc_ver()[1] or '0').split('.'))) < (2, 35)
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='memory is kept on Linux alone')
 
 
 def begin(**variables) -> list[str]:
@@ -30,12 +36,36 @@ def begin(**variables) -> list[str]:
 
 
 def test_begins_anew_as_the_same_process_with_the_same_arguments():
-    first, second, tunables, huge_mb = begin(JAX_PLATFORMS='cpu')
+    first, second, tunables, _ = begin(JAX_PLATFORMS='cpu')
     assert first == second and first.endswith("""['a b', '--gin.X="c"'] 1""")
-    assert tunables == cpu.HUGE_PAGES
-    if '[never]' in THP.read_text():
-        pytest.skip('this kernel gives no huge pages')
-    assert int(huge_mb) >= 60, 'a block of 64 MB lies in huge pages'
+    assert tunables == cpu.kept_memory()
+
+
+@pytest.mark.skipif(OLD or 'mmap_threshold' not in cpu.kept_memory(), reason='neither this glibc nor this kernel keeps memory')
+def test_a_thread_keeps_a_freed_block_for_its_next():
+    assert int(begin(JAX_PLATFORMS='cpu')[-1]) < 100, 'page faults of the second block of 128 MB'
+    assert int(begin(JAX_PLATFORMS='cpu', GLIBC_TUNABLES='glibc.malloc.hugetlb=0')[-1]) >= 64
+
+
+@pytest.mark.parametrize('kernel, kept', [
+    ({'RESERVED': '0', 'CGROUP': 'max'}, True), ({'RESERVED': '0'}, True), ({'RESERVED': '2'}, False), ({}, False),
+    ({'RESERVED': '0', 'OVERCOMMIT': '2'}, False)], ids=str)
+def test_what_a_kernel_gives(kernel, kept, monkeypatch, tmp_path):
+    for name in ('RESERVED', 'OVERCOMMIT', 'CGROUP'):
+        monkeypatch.setattr(cpu, name, tmp_path / name)
+    for name, text in kernel.items():
+        (tmp_path / name).write_text(f'{text}\n')
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // os.cpu_count() // 8
+    assert cpu.kept_memory() == (f'glibc.malloc.hugetlb={1 << 30}:glibc.malloc.mmap_threshold={memory}:'
+                                 f'glibc.malloc.trim_threshold={memory}' if kept else 'glibc.malloc.hugetlb=1')
+
+
+def test_keeps_a_share_of_what_a_container_may_have(monkeypatch, tmp_path):
+    monkeypatch.setattr(cpu, 'CGROUP', tmp_path / 'most')
+    monkeypatch.setattr(cpu, 'RESERVED', tmp_path / 'reserved')
+    (tmp_path / 'reserved').write_text('0')
+    (tmp_path / 'most').write_text(f'{(64 << 20) * os.cpu_count()}\n')
+    assert cpu.kept_memory().endswith(f'trim_threshold={8 << 20}')
 
 
 @pytest.mark.parametrize('variables', [

@@ -214,6 +214,6 @@ def against_peers(asked: argparse.Namespace) -> dict:
 if __name__ == '__main__':
     arguments = flags()
     if not arguments.peers:
-        from mathrl.cpu import with_huge_pages
-        with_huge_pages()
+        from mathrl.cpu import with_kept_memory
+        with_kept_memory()
     print(json.dumps(against_peers(arguments) if arguments.peers else measure(arguments)))
