@@ -15,7 +15,7 @@ def kept_memory() -> str:
     """GLIBC_TUNABLES of a process whose threads keep what they have freed, for their next block.
 
     XLA asks for all of a step's memory in one block and hands it back behind the step. The kernel clears it each time, and
-    a virtual machine may give it to its host meanwhile: a twentieth of a step's time, a third where the host is busy. So
+    a virtual machine may give it to its host meanwhile: some hundredths of a step's time, a fifth of an update's on a busy host. So
     blocks below a bound lie in their thread's heap and stay there. A heap ends at 64 MB, or at four pages where pages of a
     size are asked for; none of 1 GB is there to be had (RESERVED), so heaps of 4 GB are made, out of plain pages.
     The bound: were each core's thread to keep that much, an eighth of the memory would be kept. A kernel without such pages, or
