@@ -94,21 +94,20 @@ def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_QGTS, prompt_k_QKSH, prom
     mask_QGTS: which own positions s a position t sees; prompt_mask_QS: False on the prompt's padding.
     """
     Q, G, T, N, H = q_QGTNH.shape
-    K, S = prompt_k_QKSH.shape[1:3]
+    K = prompt_k_QKSH.shape[1]
     rows = (N // K) * T                                # R query heads share a key head: their positions are rows of one product
     q_QKGRTH = jnp.transpose(q_QGTNH.reshape(Q, G, T, K, N // K, H) * H ** -0.5, (0, 3, 1, 4, 2, 5))
     q_QKGXH = q_QKGRTH.reshape(Q, K, G, rows, H)
     own_QKGXS = jnp.einsum('qkgxh,qkgsh->qkgxs', q_QKGXH, k_QKGSH, preferred_element_type=wide(q_QGTNH.dtype))
     mask_QGXS = jnp.tile(mask_QGTS, (1, 1, N // K, 1))
     own_QKGXS = jnp.where(mask_QGXS[:, None], own_QKGXS, MASKED)
-    prompt_QKXS = jnp.einsum('qkxh,qksh->qkxs', q_QKGXH.reshape(Q, K, G * rows, H), prompt_k_QKSH,
-                             preferred_element_type=wide(q_QGTNH.dtype))
-    prompt_QKXS = jnp.where(prompt_mask_QS[:, None, None], prompt_QKXS, MASKED)
-    (prompt_QKGXS, own_QKGXS), total_QKGX1 = one_softmax([prompt_QKXS.reshape(Q, K, G, rows, S), own_QKGXS])
+    prompt_QKGXS = jnp.einsum('qkgxh,qksh->qkgxs', q_QKGXH, prompt_k_QKSH, preferred_element_type=wide(q_QGTNH.dtype))
+    prompt_QKGXS = jnp.where(prompt_mask_QS[:, None, None, None], prompt_QKGXS, MASKED)
+    (prompt_QKGXS, own_QKGXS), total_QKGX1 = one_softmax([prompt_QKGXS, own_QKGXS])
     dtype = v_QKGSH.dtype
     mixed_QKGXH = jnp.einsum('qkgxs,qkgsh->qkgxh', own_QKGXS.astype(dtype), v_QKGSH)
-    prompt_QKXH = jnp.einsum('qkxs,qksh->qkxh', prompt_QKGXS.astype(dtype).reshape(Q, K, G * rows, S), prompt_v_QKSH)
-    mixed_QKGXH = ((mixed_QKGXH + prompt_QKXH.reshape(mixed_QKGXH.shape)) / total_QKGX1).astype(dtype)
+    mixed_QKGXH += jnp.einsum('qkgxs,qksh->qkgxh', prompt_QKGXS.astype(dtype), prompt_v_QKSH)
+    mixed_QKGXH = (mixed_QKGXH / total_QKGX1).astype(dtype)
     mixed_QKGRTH = mixed_QKGXH.reshape(Q, K, G, N // K, T, H)
     return jnp.transpose(mixed_QKGRTH, (0, 2, 4, 1, 3, 5)).reshape(Q, G, T, N, H)
 
