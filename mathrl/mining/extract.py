@@ -21,7 +21,7 @@ _UNPRINTABLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufde
 _CJK = '\u3001-\u30ff\u3400-\u9fff\uff01-\uff60'
 _FOLD = re.compile(f'\n(?<=[{_CJK}]\n)[ \t]*+(?=[{_CJK}])')
 _SHORT = 200  # characters: less than that from a large source and the boilerplate rules are doubted
-_LARGE, _LARGE_LISTS, _DEEPEST = 100_000, 50_000, 3000  # characters; in smaller sources no depth costs more than seconds
+_LARGE, _DEEPEST = 50_000, 3000  # characters; in smaller sources no depth costs more than seconds
 _UNNESTED = 'a|p|li|td|th|tr|dd|dt|br|hr|img|input|wbr|col|option|link|meta|source|area'
 _OPEN = re.compile(rf'<(/?)(?!(?:{_UNNESTED})\b)[a-zA-Z]', re.I)
 _TITLE = re.compile(rb'<title[^<>]*+>([^<]*+)', re.I)
@@ -48,9 +48,8 @@ def page_text(html: bytes, charset: str = '') -> str:
     _refuse_binary(html)
     start = _end_of_head(html)
     source, tags = with_formulas(decode(html, charset, start))
-    if len(source) > _LARGE_LISTS:
-        source = without_deep_lists(source)
     if len(source) > _LARGE:
+        source = without_deep_lists(source)
         _refuse_deep(source)
     words, sane = telling_words(source)
     if 'math' in words and ('inline' in words or 'display' in words):
