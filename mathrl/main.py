@@ -167,7 +167,7 @@ def run(argv: list[str]) -> None:
     if not flags.dry_run:
         os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(workdir / 'compilation_cache'))
     program, config = configure(flags.gin_file, overrides)
-    cpu.compile_lightly()
+    cpu.set_flags()
     process = start_processes(flags)
     if flags.dry_run:
         print(config, flush=True)

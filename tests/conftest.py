@@ -3,11 +3,14 @@
 import os
 import pathlib
 
+from mathrl import cpu
+
 # Read by jax when it starts, so before any test imports it.
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + (
     ' --xla_force_host_platform_device_count=8'
     ' --xla_backend_optimization_level=0')     # compiles faster; what is tested does not depend on it
+cpu.set_flags()
 
 import jax
 import pytest

@@ -61,8 +61,8 @@ def count_launches() -> collections.Counter:
 
 def measure(asked: argparse.Namespace) -> dict:
     """Times asked.steps steps of ours; medians leave out the first two."""
-    from mathrl.cpu import compile_lightly
-    compile_lightly()
+    from mathrl.cpu import set_flags
+    set_flags()
     os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={asked.devices}'.strip()
     import jax
     import jax.numpy as jnp
