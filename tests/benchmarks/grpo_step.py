@@ -15,6 +15,7 @@ decoding run side by side. No TensorFlow, seqio, gin, grain or orbax is needed.
 """
 import argparse
 import collections
+import functools
 import json
 import os
 import pathlib
@@ -197,14 +198,18 @@ def against_peers(asked: argparse.Namespace) -> dict:
             rounds[name].append(last_json([python, str(folder / f'bench_{name}_grpo.py'), *shape]))
     counted = last_json([sys.executable, __file__, *shape, *ours_alone, '--count', '--steps=4'])
     ours = [seconds for each in rounds['mathrl'] for seconds in each['all_step_s'][2:]]
-    peers = {name: {'step_s': float(np.median([each['step']['median_all_s'] for each in rounds[name]])),
+
+    def median(name, *keys):
+        """Of the rounds' values; None where a program does not give it."""
+        found = [functools.reduce(dict.get, keys, each) for each in rounds[name]]
+        return None if None in found else float(np.median(found))
+    peers = {name: {'step_s': median(name, 'step', 'median_all_s'),
                     'step_s_rounds': [each['step']['median_all_s'] for each in rounds[name]],
-                    'rollout_s': float(np.median([each['rollout']['median_all_s'] for each in rounds[name]])),
-                    'update_s': float(np.median([each['update']['median_all_s'] for each in rounds[name]])),
-                    'peak_rss_mb': rounds[name][-1]['peak_rss_mb'],
-                    'compile_s': rounds[name][-1].get('compile_backend_s_total')} for name in pythons}
+                    'rollout_s': median(name, 'rollout', 'median_all_s'), 'update_s': median(name, 'update', 'median_all_s'),
+                    'peak_rss_mb': median(name, 'peak_rss_mb'), 'compile_s': median(name, 'compile_backend_s_total')}
+             for name in pythons}
     parts = ('rollout_s', 'reference_s', 'update_s', 'compile_s', 'peak_rss_mb', 'rollout_tokens_per_s', 'floor_s')
-    medians = {name: float(np.median([each[name] for each in rounds['mathrl']])) for name in parts}
+    medians = {name: median('mathrl', name) for name in parts}
     step = float(np.median(ours))
     return {**rounds['mathrl'][-1], **medians, 'step_s': step, 'floor_share': medians['floor_s'] / step, 'all_step_s': ours,
             'executables_per_step': counted['executables_per_step'], 'peers': peers,
