@@ -47,8 +47,8 @@ def set_flags() -> None:
     if os.environ.get('JAX_PLATFORMS') != 'cpu':
         return
     given = os.environ.get('XLA_FLAGS', '')
-    missing = [f'--{name}={value}' for name, value in FLAGS.items() if name not in given]
-    os.environ['XLA_FLAGS'] = ' '.join([*given.split(), *missing])
+    missing = ' '.join(f'--{name}={value}' for name, value in FLAGS.items() if name not in given)
+    os.environ['XLA_FLAGS'] = f'{given} {missing}'.strip()
 
 
 def _read(file: pathlib.Path) -> str:
