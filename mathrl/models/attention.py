@@ -34,7 +34,7 @@ class RopeScaling:
 
 def rotary_angles(positions: jax.Array, longest: int, head_dim: int, base: float, dtype=jnp.float32,
                   scaling: RopeScaling | None = None) -> tuple[jax.Array, jax.Array]:
-    """(cos, sin) of every position's angles: [..., 1, 1, H/2], once for all layers and heads. Positions are below `longest`.
+    """(cos, sin) of every position's angles: [..., 1, H/2], once for all layers and heads. Positions are below `longest`.
 
     They are looked up in a table that is made on the host: else XLA would compute them in every layer and for every head again,
     as part of what reads them. Past TABLE positions they are computed.
@@ -51,18 +51,17 @@ def rotary_angles(positions: jax.Array, longest: int, head_dim: int, base: float
     else:
         angle_SH = np.arange(longest, dtype=exact)[:, None] * frequency_H
         cos, sin = (jnp.asarray(wave(angle_SH))[positions] for wave in (np.cos, np.sin))
-    return cos[..., None, None, :], sin[..., None, None, :]
+    return cos[..., None, :], sin[..., None, :]
 
 
 def rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
     """Rotary embedding (Su et al. 2021) of [..., N, H] in the half-split layout of Llama's Hugging Face weights.
 
-    The halves are swapped by reversing an axis of 2: XLA fuses that, where a concatenation would be a pass of its own.
+    Angles may lie otherwise, as long as they spread over all heads: with heads first, [..., 1, T, H/2] for [..., N, T, H].
     """
     cos, sin = angles
-    halves = x.astype(cos.dtype).reshape(x.shape[:-1] + (2, -1))
-    signs = jnp.array([-1.0, 1.0], cos.dtype).reshape((1,) * (halves.ndim - 2) + (2, 1))
-    return (halves * cos + jnp.flip(halves, -2) * (signs * sin)).reshape(x.shape).astype(x.dtype)
+    first, second = jnp.split(x.astype(cos.dtype), 2, axis=-1)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(x.dtype)
 
 
 def attend(q_BTNH, k_BSKH, v_BSKH, mask_BTS) -> jax.Array:
@@ -86,22 +85,22 @@ def _grouped_queries(q_BTNH, kv_heads: int) -> jax.Array:
     return jnp.transpose(q_BTKRH, (0, 2, 3, 1, 4)).reshape(B, kv_heads, -1, H)
 
 
-def attend_with_prompt(q_QGTNH, k_QKGSH, v_QKGSH, mask_QGTS, prompt_k_QKSH, prompt_v_QKSH, prompt_mask_QS) -> jax.Array:
+def attend_with_prompt(q_QNGTH, k_QKGSH, v_QKGSH, mask_QGTS, prompt_k_QKSH, prompt_v_QKSH, prompt_mask_QS) -> jax.Array:
     """Attention of G outputs of a question to their own tokens and to the prompt that they share -> [Q, G, T, N, H].
 
     One softmax over both. The prompt's keys are read once for all outputs: a matrix product with G*T rows, not G of them.
     Heads come before positions, as batched products want them (see heads_first).
     mask_QGTS: which own positions s a position t sees; prompt_mask_QS: False on the prompt's padding.
     """
-    Q, G, T, N, H = q_QGTNH.shape
+    Q, N, G, T, H = q_QNGTH.shape
     K = prompt_k_QKSH.shape[1]
     rows = (N // K) * T                                # R query heads share a key head: their positions are rows of one product
-    q_QKGRTH = jnp.transpose(q_QGTNH.reshape(Q, G, T, K, N // K, H) * H ** -0.5, (0, 3, 1, 4, 2, 5))
+    q_QKGRTH = jnp.swapaxes((q_QNGTH * H ** -0.5).reshape(Q, K, N // K, G, T, H), 2, 3)
     q_QKGXH = q_QKGRTH.reshape(Q, K, G, rows, H)
-    own_QKGXS = jnp.einsum('qkgxh,qkgsh->qkgxs', q_QKGXH, k_QKGSH, preferred_element_type=wide(q_QGTNH.dtype))
+    own_QKGXS = jnp.einsum('qkgxh,qkgsh->qkgxs', q_QKGXH, k_QKGSH, preferred_element_type=wide(q_QNGTH.dtype))
     mask_QGXS = jnp.tile(mask_QGTS, (1, 1, N // K, 1))
     own_QKGXS = jnp.where(mask_QGXS[:, None], own_QKGXS, MASKED)
-    prompt_QKGXS = jnp.einsum('qkgxh,qksh->qkgxs', q_QKGXH, prompt_k_QKSH, preferred_element_type=wide(q_QGTNH.dtype))
+    prompt_QKGXS = jnp.einsum('qkgxh,qksh->qkgxs', q_QKGXH, prompt_k_QKSH, preferred_element_type=wide(q_QNGTH.dtype))
     prompt_QKGXS = jnp.where(prompt_mask_QS[:, None, None, None], prompt_QKGXS, MASKED)
     (prompt_QKGXS, own_QKGXS), total_QKGX1 = one_softmax([prompt_QKGXS, own_QKGXS])
     dtype = v_QKGSH.dtype

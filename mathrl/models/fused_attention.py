@@ -31,31 +31,36 @@ def attend_packed(q_BTNH, k_BTKH, v_BTKH, segments_BT, mask_BTS, axes: str = 'BT
     return jax.lax.platform_dependent(*arguments, **kernels, default=plain) if kernels else plain(*arguments)
 
 
-def attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
+def attend_units(q_QTNH, k_QTKH, v_QTKH, angles, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
     """Attention of units of P * S + G * T positions, P prompts and G rows of outputs behind them -> [Q, P * S + G * T, N, H].
 
-    A prompt's tokens see those before them, an output's see one prompt and their own. prompt_mask_QS: of the prompts, unit by
-    unit, False on padding; output_QGT, prompt_QG: as in units.Placement.
+    A prompt's tokens see those before them, an output's see one prompt and their own. angles: by which queries and keys are to be
+    rotated before. prompt_mask_QS: of the prompts, unit by unit, False on padding; output_QGT, prompt_QG: as in units.Placement.
     """
-    arguments = q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT
+    arguments = q_QTNH, k_QTKH, v_QTKH, angles, prompt_mask_QS, output_QGT
     if prompt_QG is not None or not takes_units(prompt_mask_QS.shape, output_QGT.shape, q_QTNH.shape[2], *k_QTKH.shape[2:]):
         return _attend_units(*arguments, prompt_QG)
     return jax.lax.platform_dependent(*arguments, tpu=splash_units, default=_attend_units)
 
 
-def _attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
+def _attend_units(q_QTNH, k_QTKH, v_QTKH, angles, prompt_mask_QS, output_QGT, prompt_QG=None) -> jax.Array:
     (Q, G, T), own = output_QGT.shape, math.prod(output_QGT.shape[1:])
     one_QS = jnp.ones(prompt_mask_QS.shape, jnp.int32)
     # split and not sliced: the gradient is then a concatenation, where it were two padded arrays and their sum
-    parts = [jax.lax.split(x, (x.shape[1] - own, own), axis=1) for x in (q_QTNH, k_QTKH, v_QTKH)]
-    prompt = [x.reshape(one_QS.shape + x.shape[2:]) for x, _ in parts]
-    prompt_mixed_QSNH = attend_packed(*prompt, one_QS, attention.packed_mask(one_QS), 'QS')
+    parts = [jax.lax.split(x, (x.shape[1] - own, own), axis=1) for x in (q_QTNH, k_QTKH, v_QTKH, *angles)]
+    q_QSNH, k_QSKH, v_QSKH, *prompt_angles = (x.reshape(one_QS.shape + x.shape[2:]) for x, _ in parts)
+    q_QSNH, k_QSKH = (attention.rotate(x, prompt_angles) for x in (q_QSNH, k_QSKH))
+    prompt_mixed_QSNH = attend_packed(q_QSNH, k_QSKH, v_QSKH, one_QS, attention.packed_mask(one_QS), 'QS')
     if prompt_QG is not None:                      # each row is lent a prompt, as though it were a unit of its own
-        prompt[1:] = [take(x_QSKH, prompt_QG, 'BSKH') for x_QSKH in prompt[1:]]
+        k_QSKH, v_QSKH = (take(x_QSKH, prompt_QG, 'BSKH') for x_QSKH in (k_QSKH, v_QSKH))
         prompt_mask_QS, output_QGT = take(prompt_mask_QS, prompt_QG, 'BS'), output_QGT.reshape(Q * G, 1, T)
-    q_QGTNH, *kv = (x.reshape(output_QGT.shape + x.shape[2:]) for _, x in parts)
-    mixed_QGTNH = attention.attend_with_prompt(q_QGTNH, *map(attention.heads_first, kv), attention.packed_mask(output_QGT),
-                                               *map(attention.heads_first, prompt[1:]), prompt_mask_QS)
+    units = len(output_QGT)
+    q_QNXH, k_QKXH, v_QKXH, *own_angles = (attention.heads_first(x.reshape((units, -1) + x.shape[2:])) for _, x in parts)
+    # behind the transposition: XLA's CPU backend makes one fast loop of both, and of their gradient with the concatenation
+    q_QNXH, k_QKXH = (attention.rotate(x, own_angles) for x in (q_QNXH, k_QKXH))
+    rows = (x.reshape(x.shape[:2] + output_QGT.shape[1:] + x.shape[3:]) for x in (q_QNXH, k_QKXH, v_QKXH))
+    mixed_QGTNH = attention.attend_with_prompt(*rows, attention.packed_mask(output_QGT),
+                                               *map(attention.heads_first, (k_QSKH, v_QSKH)), prompt_mask_QS)
     return jnp.concatenate([x.reshape((Q, -1) + x.shape[-2:]) for x in (prompt_mixed_QSNH, mixed_QGTNH)], 1)
 
 
@@ -88,8 +93,8 @@ def takes_units(prompt: tuple[int, int], outputs: tuple[int, int, int], heads: i
     return fits and lies_apart((Q, S, heads, head_dim), kv_heads, 'QS')
 
 
-def splash_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, interpret: bool = False) -> jax.Array:
-    """The TPU kernel on whole units. What a query sees is computed from its place, see _places."""
+def splash_units(q_QTNH, k_QTKH, v_QTKH, angles, prompt_mask_QS, output_QGT, interpret: bool = False) -> jax.Array:
+    """The TPU kernel on whole units, for attend_units. What a query sees is computed from its place, see _places."""
     def local(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT):
         kernel = _units_kernel(q_QTNH.shape[2], prompt_mask_QS.shape[1], output_QGT.shape[1:], interpret)
         q_QNTH, k_QKTH, v_QKTH = (attention.heads_first(x) for x in (q_QTNH * q_QTNH.shape[3] ** -0.5, k_QTKH, v_QTKH))
@@ -99,6 +104,7 @@ def splash_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT, interpret: 
         places_QT = _places(prompt_mask_QS.shape[1], output_QGT)
         return attention.heads_first(jax.vmap(attend)(places_QT, q_QNTH, k_QKTH, v_QKTH, kinds_QT))
     axes = 'QTNH', 'QTKH', 'QTKH', 'QS', 'QGT'
+    q_QTNH, k_QTKH = (attention.rotate(x, angles) for x in (q_QTNH, k_QTKH))
     return sharding.per_device(local, axes, axes[0])(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, output_QGT)
 
 

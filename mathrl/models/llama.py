@@ -106,8 +106,23 @@ def _project(x, weight, contracted: int = 1):
     return checkpoint_name(_product(x.reshape(-1, rows), weight.reshape(rows, -1)), 'product').reshape(leading + out)
 
 
+@jax.custom_vjp
 def _swiglu(gate, up):
+    """silu(gate) times up. Its own gradient, so that these two alone are kept and each result is one pass over them."""
     return nn.silu(gate) * up
+
+
+def _swiglu_gradient(kept, dy):
+    def of_gate(gate, up, dy):
+        sigmoid = nn.sigmoid(gate)
+        return dy * up * (sigmoid * (1 + gate * (1 - sigmoid)))
+    gate, up = kept
+    apart = jax.lax.optimization_barrier       # else XLA computes one sigmoid for all, in the forward pass, and keeps it
+    of_up = lambda gate, dy: dy * nn.silu(gate)
+    return of_gate(*apart((gate, up, dy))), of_up(*apart((gate, dy)))
+
+
+_swiglu.defvjp(lambda gate, up: (_swiglu(gate, up), (gate, up)), _swiglu_gradient)
 
 
 def _add(x, bias):
@@ -120,7 +135,9 @@ def _angles(c: LlamaConfig, positions, longest: int):
 
 
 class Block(nn.Module):
-    """One layer. attend(q, k, v, kept) -> (mixed, keep): `kept` is this layer's share of a cache, `keep` what it adds."""
+    """One layer. attend(q, k, v, angles, kept) -> (mixed, keep): q and k are yet to be rotated by the angles; `kept` is this
+    layer's share of a cache, `keep` what it adds.
+    """
     config: LlamaConfig
     attend: Any
     axes: str
@@ -145,15 +162,12 @@ class Block(nn.Module):
         if c.qk_norm:
             q = _rms_norm(q, param('q_norm_H', nn.initializers.ones, H), c.norm_eps)
             k = _rms_norm(k, param('k_norm_H', nn.initializers.ones, H), c.norm_eps)
-        q = attention.rotate(constrain(q, axes + 'NH'), angles)
-        k = attention.rotate(constrain(k, axes + 'KH'), angles)
-        mixed, keep = self.attend(q, k, v, kept)
+        mixed, keep = self.attend(constrain(q, axes + 'NH'), constrain(k, axes + 'KH'), v, angles, kept)
         h = h + _project(mixed, param('o_NHD', _normal(N * H, residual), N, H, D), contracted=2)
         x = _rms_norm(constrain(h, axes + 'D'), param('mlp_norm_D', nn.initializers.ones, D), c.norm_eps)
         gate = _project(x, param('gate_DF', _normal(D), D, F))
         up = _project(x, param('up_DF', _normal(D), D, F))
-        swiglu = _swiglu if c.remat else jax.checkpoint(_swiglu)      # else two more arrays of this width were kept
-        x = constrain(swiglu(gate, up), axes + 'F')
+        x = constrain(_swiglu(gate, up), axes + 'F')
         h = h + _project(x, param('down_FD', _normal(F, residual), F, D))
         return constrain(h, axes + 'D'), keep
 
@@ -213,8 +227,8 @@ class Llama:
             length_QG = take(length_Q, placement.prompt_QG, 'B').reshape(Q, G)
         prompt_mask_QS = jnp.arange(S)[None] < length_Q[:, None]
 
-        def attend(q_QTNH, k_QTKH, v_QTKH, kept):
-            return fused_attention.attend_units(q_QTNH, k_QTKH, v_QTKH, prompt_mask_QS, placement.output_QGT,
+        def attend(q_QTNH, k_QTKH, v_QTKH, angles, kept):
+            return fused_attention.attend_units(q_QTNH, k_QTKH, v_QTKH, angles, prompt_mask_QS, placement.output_QGT,
                                                 placement.prompt_QG), None
         joined = lambda x_QS, x_QGT: jnp.concatenate([x_QS.reshape(Q, -1), x_QGT.reshape(Q, -1)], 1)
         positions_QT = joined(jnp.broadcast_to(jnp.arange(S), (prompts, S)), length_QG[:, :, None] + placement.place_QGT)
@@ -242,7 +256,7 @@ class Llama:
         angles = _angles(c, positions_QS, prompt_QS.shape[1])
         h_QSD, written = constrain(look_up(params['embed_VD'], prompt_QS), 'QSD'), []
         for layer in params['layers']:
-            h_QSD, keep = Block(c, attend, 'QS').apply({'params': layer}, h_QSD, angles, None)
+            h_QSD, keep = Block(c, _of_rotated(attend), 'QS').apply({'params': layer}, h_QSD, angles, None)
             written.append(keep)
         return RowCache(*zip(*written))
 
@@ -271,7 +285,7 @@ class Llama:
             angles = _angles(c, prompt_length_B + length_B + i, longest)
             written = []
             for layer, *kept in zip(params['layers'], *(zip(x.keys, x.values) for x in (prompts, *pages, page))):
-                h_BD, keep = Block(c, attend, 'B').apply({'params': layer}, h_BD, angles, kept)
+                h_BD, keep = Block(c, _of_rotated(attend), 'B').apply({'params': layer}, h_BD, angles, kept)
                 written.append(keep)
             return _rms_norm(h_BD, params['norm_D'], c.norm_eps), RowCache(*zip(*written))
         return step
@@ -290,4 +304,9 @@ def _attend_packed(segments_BT):
 
     def attend(q_BTNH, k_BTKH, v_BTKH, kept):
         return fused_attention.attend_packed(q_BTNH, k_BTKH, v_BTKH, segments_BT, mask_BTS), None
-    return attend
+    return _of_rotated(attend)
+
+
+def _of_rotated(attend):
+    """A Block's attend, of one that takes queries and keys with their positions in them."""
+    return lambda q, k, v, angles, kept: attend(attention.rotate(q, angles), attention.rotate(k, angles), v, kept)

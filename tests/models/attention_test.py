@@ -54,7 +54,7 @@ def test_angles_from_the_table_are_those_computed(scaling):
     looked_up, computed = (attention.rotary_angles(positions, longest, 8, BASE, scaling=scaling)
                            for longest in (4096, attention.TABLE + 1))
     for a, b in zip(looked_up, computed):
-        assert a.shape == b.shape == (len(positions), 1, 1, 4) and a.dtype == b.dtype
+        assert a.shape == b.shape == (len(positions), 1, 4) and a.dtype == b.dtype
         np.testing.assert_allclose(a, b, atol=5e-4)      # an angle of 4096 has steps of 2.4e-4 in float32
         np.testing.assert_allclose(a[:2], b[:2], atol=1e-5)
 
@@ -93,7 +93,7 @@ def test_attend_with_prompt_is_one_softmax_over_prompt_and_own_tokens():
     prompt_mask_QS = np.arange(S) < length_Q[:, None]
     mask_QGTS = np.tri(T, dtype=bool) & (np.random.default_rng(5).random((Q, G, T, T)) < 0.7) | np.eye(T, dtype=bool)
     got = attention.attend_with_prompt(
-        jnp.asarray(q_QGTNH), *(attention.heads_first(jnp.asarray(x)) for x in own), jnp.asarray(mask_QGTS),
+        jnp.moveaxis(jnp.asarray(q_QGTNH), 3, 1), *(attention.heads_first(jnp.asarray(x)) for x in own), jnp.asarray(mask_QGTS),
         *(attention.heads_first(jnp.asarray(x)) for x in prompt), jnp.asarray(prompt_mask_QS))
     for g in range(G):
         k_QSKH, v_QSKH = (np.concatenate([behind, x[:, g]], 1) for behind, x in zip(prompt, own))

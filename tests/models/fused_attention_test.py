@@ -55,14 +55,15 @@ def units_case(kv_heads):
     length_Q, ids = jnp.array([100, S, 0, 1]), [[1] * 100 + [2] * 20 + [0] * 136, [3] * 200 + [4] * 56]
     prompt_mask_QS = jnp.arange(S)[None] < length_Q[:, None]
     slope = rng.normal(size=(Q, S + G * T, N, H)) * np.pad(prompt_mask_QS, ((0, 0), (0, G * T)), constant_values=1)[..., None, None]
-    return (normal(N), normal(kv_heads), normal(kv_heads)), prompt_mask_QS, jnp.asarray([ids] * Q, jnp.int32), slope
+    angles = attention.rotary_angles(jnp.asarray(rng.integers(0, S + T, (Q, S + G * T))), S + T, H, 10000.0)
+    return (normal(N), normal(kv_heads), normal(kv_heads)), (angles, prompt_mask_QS, jnp.asarray([ids] * Q, jnp.int32)), slope
 
 
 @pytest.mark.parametrize('kv_heads, sizes', [(2, (1, 1, 1)), (1, (1, 1, 1)), (2, (2, 1, 2)), (2, (1, 4, 1))], ids=str)
 def test_splash_of_units_is_attention(kv_heads, sizes):
     """But for the prompts' padding, which nothing reads."""
-    arrays, prompt_mask_QS, output_QGT, slope = units_case(kv_heads)
-    results = lambda attend: values_and_gradients(lambda q, k, v: attend(q, k, v, prompt_mask_QS, output_QGT), *arrays, slope)
+    arrays, others, slope = units_case(kv_heads)
+    results = lambda attend: values_and_gradients(lambda q, k, v: attend(q, k, v, *others), *arrays, slope)
     wanted = results(fused_attention.attend_units)
     with jax.set_mesh(mesh_of(*sizes)):
         got = results(functools.partial(fused_attention.splash_units, interpret=True))
