@@ -59,9 +59,9 @@ def rotate(x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
 
     Angles may lie otherwise, as long as they spread over all heads: with heads first, [..., 1, T, H/2] for [..., N, T, H].
     """
-    cos, sin = angles
-    first, second = jnp.split(x.astype(cos.dtype), 2, axis=-1)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(x.dtype)
+    cos, sin = (angle[..., None, :] for angle in angles)
+    first, second = jnp.split(x.astype(cos.dtype).reshape(x.shape[:-1] + (2, -1)), 2, axis=-2)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -2).reshape(x.shape).astype(x.dtype)
 
 
 def attend(q_BTNH, k_BSKH, v_BSKH, mask_BTS) -> jax.Array:

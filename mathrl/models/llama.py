@@ -108,7 +108,7 @@ def _project(x, weight, contracted: int = 1):
 
 @jax.custom_vjp
 def _swiglu(gate, up):
-    """silu(gate) times up. Its own gradient, so that these two alone are kept and each result is one pass over them."""
+    """silu(gate) times up, with a gradient for which these two alone are kept, and each part of which is one pass over them."""
     return nn.silu(gate) * up
 
 
@@ -116,9 +116,11 @@ def _swiglu_gradient(kept, dy):
     def of_gate(gate, up, dy):
         sigmoid = nn.sigmoid(gate)
         return dy * up * (sigmoid * (1 + gate * (1 - sigmoid)))
+
+    def of_up(gate, dy):
+        return dy * nn.silu(gate)
     gate, up = kept
-    apart = jax.lax.optimization_barrier       # else XLA computes one sigmoid for all, in the forward pass, and keeps it
-    of_up = lambda gate, dy: dy * nn.silu(gate)
+    apart = jax.lax.optimization_barrier      # else XLA's CPU backend computes one sigmoid for all in the forward pass, and keeps it
     return of_gate(*apart((gate, up, dy))), of_up(*apart((gate, dy)))
 
 

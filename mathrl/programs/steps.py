@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mathrl import sharding
-from mathrl.models.cache import empty_row_cache
 from mathrl.models.heads import ScalarModel
 from mathrl.models.llama import Llama
 from mathrl.programs import learners, trained_model
@@ -94,37 +93,38 @@ def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | P
 
 
 def _decoding(model: Llama, mesh, params, Q: int, G: int, S: int, T: int, sampling: Sampling, decoding: Decoding) -> list[Step]:
-    """Prefill of all question slots, and the last block of tokens of as many rows as are ever in flight."""
+    """The first block of tokens with its prompts, and the last, of as many rows as are ever in flight."""
     sizes, devices, block = model.config, sharding.batch_devices(mesh), decoding.block_of(T)
     batch = slots.new_batch(Q, G, devices, decoding.rows, decoding.smallest)
     questions, rows = devices * batch.slots, devices * batch.capacity
     prompt_QS = _abstract(mesh, (questions, S), jnp.int32, 'QS')
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=sharding.replicated(mesh))
-    first, static = (params, prompt_QS, key, _abstract(mesh, (), jnp.int32, '')), dict(
-        model=model, gather=decoding.gather, kv_dtype=decoding.kv_dtype)
-    read, prompts, _ = jax.eval_shape(functools.partial(blocks.begin, **static), *first)
-    lie = jax.tree_util.tree_map_with_path(functools.partial(_gathered, mesh), read) if decoding.gather else (
-        sharding.parameter_shardings(mesh, read))
-    read = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), read, lie)
-    placed = lambda cache, axes: jax.tree.map(lambda x: _abstract(mesh, x.shape, x.dtype, axes), cache)
-    page = placed(jax.eval_shape(lambda: empty_row_cache(prompts, rows, block)), 'BKSH')
-    pages, prompts = [page] * (-(-T // block) - 1), placed(prompts, 'QKSH')
     of_row = lambda dtype: _abstract(mesh, (rows,), dtype, 'B')
     integer, whole = of_row(jnp.int32), batch.capacity == batch.slots * batch.size
     place = lambda count: None if whole else _abstract(mesh, (devices, count), jnp.int32, 'BT')
     plan = blocks.Plan(place_PB=place(batch.capacity), row_PX=place(batch.slots * batch.size), token_B=integer,
                        length_B=integer, limit_B=integer, done_B=of_row(bool), question_B=integer, output_B=integer,
                        prompt_length_B=integer, prompt_length_Q=_abstract(mesh, (questions,), jnp.int32, 'Q'))
+    static = dict(model=model, outputs=batch.size, block=block, sampling=sampling, ends=(0,))
+    first, gathered = (params, prompt_QS, plan, key, _abstract(mesh, (), jnp.int32, '')), dict(
+        gather=decoding.gather, kv_dtype=decoding.kv_dtype)
+    read, prompts, _, page, _ = jax.eval_shape(functools.partial(blocks.begin, **static, **gathered), *first)
+    lie = jax.tree_util.tree_map_with_path(functools.partial(_gathered, mesh), read) if decoding.gather else (
+        sharding.parameter_shardings(mesh, read))
+    read = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), read, lie)
+    placed = lambda cache, axes: jax.tree.map(lambda x: _abstract(mesh, x.shape, x.dtype, axes), cache)
+    page, prompts = placed(page, 'BKSH'), placed(prompts, 'QKSH')
+    pages = [page] * (-(-T // block) - 1)
     cache_bytes = lambda *caches: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(caches))
     pieces = 'decoding.rows', rows
     prefill = flops.outputs_forward(sizes, questions, 0, S, 0)
-    written = flops.outputs_forward(sizes, 1, 1, S, T) - flops.outputs_forward(sizes, 1, 1, S, T - block)
-    return [Step('prefill', blocks.begin, first, static, {'parameters': params, 'batch': prompt_QS}, pieces, prefill,
-                 cache_bytes=cache_bytes(prompts)),
-            Step('decode', blocks.advance, (read, prompts, pages, plan, key),
-                 dict(model=model, outputs=batch.size, block=block, sampling=sampling, ends=(0,)),
-                 {'parameters': read, 'prompts': prompts, 'outputs': pages}, pieces, rows * written,
+    written = lambda before, after: rows * (flops.outputs_forward(sizes, 1, 1, S, after) -
+                                            flops.outputs_forward(sizes, 1, 1, S, before))
+    return [Step('prefill', blocks.begin, first, static | gathered, {'parameters': params, 'batch': prompt_QS}, pieces,
+                 prefill + written(0, block), cache_bytes=cache_bytes(prompts, page)),
+            Step('decode', blocks.advance, (read, prompts, pages, plan, key), static,
+                 {'parameters': read, 'prompts': prompts, 'outputs': pages}, pieces, written(T - block, T),
                  cache_bytes=cache_bytes(prompts, pages, page))]
 
 

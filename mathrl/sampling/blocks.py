@@ -46,19 +46,6 @@ class Written:
     done_B: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'gather', 'kv_dtype'))
-def begin(params, prompt_QS, key, step, *, model, gather: bool = True,
-          kv_dtype: str = '') -> tuple[dict, RowCache, jax.Array]:
-    """(the parameters as the other parts read them, keys and values of the first prompts in all question slots, the key).
-
-    step: a number that is folded into the key, where it is not negative. gather: parameters are gathered over fsdp once, and
-    a device then holds them cut over tensor alone. kv_dtype: of all caches from here on, '' for the activations'.
-    """
-    params = model.decoder_params(gather_parameters(params, model.config.dtype) if gather else params)
-    key = jnp.where(step < 0, key, jax.random.fold_in(key, step))
-    return params, model.prefill_rows(params, prompt_QS, kv_dtype or model.config.dtype), key
-
-
 @functools.partial(jax.jit, donate_argnames=('prompts',), static_argnames=('model',))
 def admit(params, prompts: RowCache, fresh_FS, slot_PF, *, model) -> RowCache:
     """The prompts with F fresh ones in the question slots slot_PF of each part (a number past the last slot: nowhere)."""
@@ -116,3 +103,19 @@ def advance(params, prompts: RowCache, pages: list[RowCache], plan: Plan, key, *
     written = {name: constrain(end[name], name.rsplit('_', 1)[-1]) for name in (
         'tokens_BT', 'sampler_logps_BT', 'policy_logps_BT', 'written_B', 'done_B')}
     return end['page'], Written(**written)
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'outputs', 'block', 'sampling', 'ends', 'gather', 'kv_dtype'))
+def begin(params, prompt_QS, plan: Plan, key, step, *, model, outputs: int, block: int, sampling: Sampling,
+          ends: tuple[int, ...], gather: bool = True, kv_dtype: str = '') -> tuple[dict, RowCache, jax.Array, RowCache, Written]:
+    """(the parameters as the other parts read them, keys and values of the first prompts in all question slots, the key), and
+    what `advance` gives for the first block, all in one program.
+
+    step: a number that is folded into the key, where it is not negative. gather: parameters are gathered over fsdp once, and
+    a device then holds them cut over tensor alone. kv_dtype: of all caches from here on, '' for the activations'.
+    """
+    params = model.decoder_params(gather_parameters(params, model.config.dtype) if gather else params)
+    prompts = model.prefill_rows(params, prompt_QS, kv_dtype or model.config.dtype)
+    key = jnp.where(step < 0, key, jax.random.fold_in(key, step))
+    return params, prompts, key, *advance(params, prompts, [], plan, key, model=model, outputs=outputs, block=block,
+                                          sampling=sampling, ends=ends)

@@ -80,12 +80,10 @@ def write_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key
         raise ValueError(f'limits of {Q} x {outputs} outputs must lie in 1 .. max_tokens={max_tokens}; '
                          f'got {" x ".join(map(str, limit_QG.shape))} in {limit_QG.min()} .. {limit_QG.max()}')
     place, pages, done = functools.partial(sharding.place, mesh), [], []
-    taken = batch.admit()
-    first_QS = place(prompt_QS[batch.slot_questions()], 'QS')
-    params, prompts, key = blocks.begin(params, first_QS, key, place(np.int32(step), ''), model=model, gather=decoding.gather,
-                                        kv_dtype=decoding.kv_dtype)
+    static = dict(model=model, outputs=batch.size, block=block, sampling=sampling, ends=ends)
+    taken, prompts = batch.admit(), None
     while batch.alive():
-        if fresh := slots.fresh(batch, taken) if pages else None:
+        if fresh := slots.fresh(batch, taken) if prompts is not None else None:
             fresh_F, slot_PF = fresh
             prompts = blocks.admit(params, prompts, place(prompt_QS[fresh_F], 'QS'), place(slot_PF, 'BT'), model=model)
         pages = pages[len(pages) - batch.longest() // block:]
@@ -93,8 +91,12 @@ def write_groups(params, prompt_QS: np.ndarray, prompt_length_Q: np.ndarray, key
         if pages and tables['source'] is not None:
             pages = blocks.regroup(pages, place(tables['source'], 'BT'))
         plan = _plan(batch, tables, place, results, prompt_QS, prompt_length_Q, question_Q, limit_QG)
-        page, written = blocks.advance(params, prompts, pages, plan, key, model=model, outputs=batch.size, block=block,
-                                       sampling=sampling, ends=ends)
+        if prompts is None:
+            params, prompts, key, page, written = blocks.begin(
+                params, place(prompt_QS[batch.slot_questions()], 'QS'), plan, key, place(np.int32(step), ''), **static,
+                gather=decoding.gather, kv_dtype=decoding.kv_dtype)
+        else:
+            page, written = blocks.advance(params, prompts, pages, plan, key, **static)
         for question in done:
             finished(question, results.tokens_QGT[question], results.length_QG[question])
         ended = _read(batch, results, {field.name: sharding.to_host(getattr(written, field.name))

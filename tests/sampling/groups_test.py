@@ -130,9 +130,15 @@ def test_int8_is_the_same_for_any_rows_refills_and_mesh(sizes, rows):
 
 def test_int8_is_nowhere_else_in_the_programs():
     """The caches that go in and out of a block are int8 and their scales."""
-    params, prompts, _ = jax.eval_shape(functools.partial(blocks.begin, model=MODEL, kv_dtype='int8'), random_params(),
-                                        jax.ShapeDtypeStruct((8, WIDTH), np.int32), jax.random.key(0), np.int32(-1))
-    assert prompts.dtype == np.int8 and prompts.keys[0].scale_BK1S.shape == (8, 2, 1, WIDTH)
+    integer, Q, block = functools.partial(jax.ShapeDtypeStruct, dtype=np.int32), 8, 4
+    of_row = integer((Q * OUTPUTS,))
+    plan = blocks.Plan(None, None, of_row, of_row, of_row, jax.ShapeDtypeStruct(of_row.shape, bool), of_row, of_row, of_row,
+                       integer((Q,)))
+    begin = functools.partial(blocks.begin, model=MODEL, outputs=OUTPUTS, block=block, sampling=Sampling(), ends=(EOS,),
+                              kv_dtype='int8')
+    params, prompts, _, page, _ = jax.eval_shape(begin, random_params(), integer((Q, WIDTH)), plan, jax.random.key(0), np.int32(-1))
+    assert prompts.dtype == page.dtype == np.int8
+    assert prompts.keys[0].scale_BK1S.shape == (Q, 2, 1, WIDTH) and page.values[0].scale_BK1S.shape == (Q * OUTPUTS, 2, 1, block)
     assert {x.dtype for x in jax.tree.leaves(params)} == {np.dtype(np.float32)}
 
 
@@ -194,17 +200,18 @@ def test_a_block_stops_when_every_output_has_ended(limit, ends, steps):
     assert row_steps(limit_QG=limit_QG, eos_id=ends, decoding=Decoding(block=TOKENS)) == steps * limit_QG.size
 
 
-def test_devices_wait_for_each_other_at_a_look_alone(monkeypatch):
+@pytest.mark.parametrize('name', ['begin', 'advance'])
+def test_devices_wait_for_each_other_at_a_look_alone(name, monkeypatch):
     """A step of decoding has no all-reduce but in the branch that looks whether all are done."""
-    texts, advance = [], blocks.advance
+    texts, part = [], getattr(blocks, name)
 
     def recording(*arguments, **named):
-        texts.append(advance.lower(*arguments, **named).compile().as_text())
-        return advance(*arguments, **named)
-    monkeypatch.setattr(blocks, 'advance', recording)
+        texts.append(part.lower(*arguments, **named).compile().as_text())
+        return part(*arguments, **named)
+    monkeypatch.setattr(blocks, name, recording)
     grouped(sizes=(4, 1, 1))
-    steps = [computation for computation in texts[0].split('\n\n') if ' conditional(' in computation]
-    assert len(steps) == 1 and 'all-reduce' in texts[0]
+    steps = [computation for computation in texts[-1].split('\n\n') if ' conditional(' in computation]
+    assert len(steps) == 1 and 'all-reduce' in texts[-1]
     assert 'all-reduce' not in steps[0]
 
 
