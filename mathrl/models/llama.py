@@ -119,9 +119,9 @@ def _swiglu_gradient(kept, dy):
 
     def of_up(gate, dy):
         return dy * nn.silu(gate)
+    # each behind a barrier of its own: else XLA's CPU backend computes one sigmoid for all, in the forward pass, and keeps it
     gate, up = kept
-    apart = jax.lax.optimization_barrier      # else XLA's CPU backend computes one sigmoid for all in the forward pass, and keeps it
-    return of_gate(*apart((gate, up, dy))), of_up(*apart((gate, dy)))
+    return of_gate(*jax.lax.optimization_barrier((gate, up)), dy), of_up(jax.lax.optimization_barrier(gate), dy)
 
 
 _swiglu.defvjp(lambda gate, up: (_swiglu(gate, up), (gate, up)), _swiglu_gradient)
@@ -134,6 +134,11 @@ def _add(x, bias):
 
 def _angles(c: LlamaConfig, positions, longest: int):
     return attention.rotary_angles(positions, longest, c.head_dim, c.rope_base, c.dtype, c.rope_scaling)
+
+
+def _of_rotated(attend):
+    """A Block's attend, of one that takes queries and keys with their positions in them."""
+    return lambda q, k, v, angles, kept: attend(attention.rotate(q, angles), attention.rotate(k, angles), v, kept)
 
 
 class Block(nn.Module):
@@ -251,6 +256,7 @@ class Llama:
         c, one_QS = self.config, jnp.ones_like(prompt_QS)          # one segment: padding stands behind the prompt
         mask_QTS = attention.packed_mask(one_QS)
 
+        @_of_rotated
         def attend(q_QSNH, k_QSKH, v_QSKH, kept):
             mixed = fused_attention.attend_packed(q_QSNH, k_QSKH, v_QSKH, one_QS, mask_QTS, 'QS')
             return mixed, [store(constrain(heads_first(x), 'QKSH'), kv_dtype) for x in (k_QSKH, v_QSKH)]
@@ -258,7 +264,7 @@ class Llama:
         angles = _angles(c, positions_QS, prompt_QS.shape[1])
         h_QSD, written = constrain(look_up(params['embed_VD'], prompt_QS), 'QSD'), []
         for layer in params['layers']:
-            h_QSD, keep = Block(c, _of_rotated(attend), 'QS').apply({'params': layer}, h_QSD, angles, None)
+            h_QSD, keep = Block(c, attend, 'QS').apply({'params': layer}, h_QSD, angles, None)
             written.append(keep)
         return RowCache(*zip(*written))
 
@@ -277,6 +283,7 @@ class Llama:
         def step(token_B, page: RowCache, i):
             masks = old_masks + [jnp.arange(page.columns)[None, :] <= i]
 
+            @_of_rotated
             def attend(q_BNH, k_BKH, v_BKH, kept):
                 prompt, *old, (keys, values) = kept
                 page = put(keys, k_BKH[:, :, None], i), put(values, v_BKH[:, :, None], i)
@@ -287,7 +294,7 @@ class Llama:
             angles = _angles(c, prompt_length_B + length_B + i, longest)
             written = []
             for layer, *kept in zip(params['layers'], *(zip(x.keys, x.values) for x in (prompts, *pages, page))):
-                h_BD, keep = Block(c, _of_rotated(attend), 'B').apply({'params': layer}, h_BD, angles, kept)
+                h_BD, keep = Block(c, attend, 'B').apply({'params': layer}, h_BD, angles, kept)
                 written.append(keep)
             return _rms_norm(h_BD, params['norm_D'], c.norm_eps), RowCache(*zip(*written))
         return step
@@ -304,11 +311,7 @@ class Llama:
 def _attend_packed(segments_BT):
     mask_BTS = attention.packed_mask(segments_BT)
 
+    @_of_rotated
     def attend(q_BTNH, k_BTKH, v_BTKH, kept):
         return fused_attention.attend_packed(q_BTNH, k_BTKH, v_BTKH, segments_BT, mask_BTS), None
-    return _of_rotated(attend)
-
-
-def _of_rotated(attend):
-    """A Block's attend, of one that takes queries and keys with their positions in them."""
-    return lambda q, k, v, angles, kept: attend(attention.rotate(q, angles), attention.rotate(k, angles), v, kept)
+    return attend

@@ -93,7 +93,7 @@ def policy(model: Llama, mesh, optimizer, algorithm: Algorithm | ActorCritic | P
 
 
 def _decoding(model: Llama, mesh, params, Q: int, G: int, S: int, T: int, sampling: Sampling, decoding: Decoding) -> list[Step]:
-    """The first block of tokens with its prompts, and the last, of as many rows as are ever in flight."""
+    """Prompts with the first block of tokens, and the last block, of as many rows as are ever in flight."""
     sizes, devices, block = model.config, sharding.batch_devices(mesh), decoding.block_of(T)
     batch = slots.new_batch(Q, G, devices, decoding.rows, decoding.smallest)
     questions, rows = devices * batch.slots, devices * batch.capacity
@@ -107,9 +107,9 @@ def _decoding(model: Llama, mesh, params, Q: int, G: int, S: int, T: int, sampli
                        length_B=integer, limit_B=integer, done_B=of_row(bool), question_B=integer, output_B=integer,
                        prompt_length_B=integer, prompt_length_Q=_abstract(mesh, (questions,), jnp.int32, 'Q'))
     static = dict(model=model, outputs=batch.size, block=block, sampling=sampling, ends=(0,))
-    first, gathered = (params, prompt_QS, plan, key, _abstract(mesh, (), jnp.int32, '')), dict(
-        gather=decoding.gather, kv_dtype=decoding.kv_dtype)
-    read, prompts, _, page, _ = jax.eval_shape(functools.partial(blocks.begin, **static, **gathered), *first)
+    begin = static | dict(gather=decoding.gather, kv_dtype=decoding.kv_dtype)
+    first = params, prompt_QS, plan, key, _abstract(mesh, (), jnp.int32, '')
+    read, prompts, _, page, _ = jax.eval_shape(functools.partial(blocks.begin, **begin), *first)
     lie = jax.tree_util.tree_map_with_path(functools.partial(_gathered, mesh), read) if decoding.gather else (
         sharding.parameter_shardings(mesh, read))
     read = jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), read, lie)
@@ -121,7 +121,7 @@ def _decoding(model: Llama, mesh, params, Q: int, G: int, S: int, T: int, sampli
     prefill = flops.outputs_forward(sizes, questions, 0, S, 0)
     written = lambda before, after: rows * (flops.outputs_forward(sizes, 1, 1, S, after) -
                                             flops.outputs_forward(sizes, 1, 1, S, before))
-    return [Step('prefill', blocks.begin, first, static | gathered, {'parameters': params, 'batch': prompt_QS}, pieces,
+    return [Step('begin', blocks.begin, first, begin, {'parameters': params, 'batch': prompt_QS}, pieces,
                  prefill + written(0, block), cache_bytes=cache_bytes(prompts, page)),
             Step('decode', blocks.advance, (read, prompts, pages, plan, key), static,
                  {'parameters': read, 'prompts': prompts, 'outputs': pages}, pieces, written(T - block, T),

@@ -108,14 +108,15 @@ def advance(params, prompts: RowCache, pages: list[RowCache], plan: Plan, key, *
 @functools.partial(jax.jit, static_argnames=('model', 'outputs', 'block', 'sampling', 'ends', 'gather', 'kv_dtype'))
 def begin(params, prompt_QS, plan: Plan, key, step, *, model, outputs: int, block: int, sampling: Sampling,
           ends: tuple[int, ...], gather: bool = True, kv_dtype: str = '') -> tuple[dict, RowCache, jax.Array, RowCache, Written]:
-    """(the parameters as the other parts read them, keys and values of the first prompts in all question slots, the key), and
-    what `advance` gives for the first block, all in one program.
+    """The parameters as the other parts read them, keys and values of the first prompts in all question slots, the key, and
+    the page and what was written of the first block, as `advance` gives them: all of it one program.
 
     step: a number that is folded into the key, where it is not negative. gather: parameters are gathered over fsdp once, and
     a device then holds them cut over tensor alone. kv_dtype: of all caches from here on, '' for the activations'.
     """
     params = model.decoder_params(gather_parameters(params, model.config.dtype) if gather else params)
     prompts = model.prefill_rows(params, prompt_QS, kv_dtype or model.config.dtype)
+    prompts = jax.lax.optimization_barrier(prompts)      # the first block, too, reads what is stored and not what was rounded to it
     key = jnp.where(step < 0, key, jax.random.fold_in(key, step))
     return params, prompts, key, *advance(params, prompts, [], plan, key, model=model, outputs=outputs, block=block,
                                           sampling=sampling, ends=ends)

@@ -88,7 +88,7 @@ def doubled(loops: Loops):
 
 def steps_of(mesh, *, layers: int, micro_batches: int = 1, remat: str = '', unroll: int = 1, reference: bool = False,
              questions: int = Q, group_size: int = G) -> list:
-    """compile_check's Steps of a run: policy_step, prefill, decode."""
+    """compile_check's Steps of a run: policy_step, begin, decode."""
     from mathrl.models.llama import Llama, LlamaConfig
     from mathrl.programs import steps
     from mathrl.rl import coefficients

@@ -93,7 +93,7 @@ def test_attend_with_prompt_is_one_softmax_over_prompt_and_own_tokens():
     prompt_mask_QS = np.arange(S) < length_Q[:, None]
     mask_QGTS = np.tri(T, dtype=bool) & (np.random.default_rng(5).random((Q, G, T, T)) < 0.7) | np.eye(T, dtype=bool)
     got = attention.attend_with_prompt(
-        jnp.moveaxis(jnp.asarray(q_QGTNH), 3, 1), *(attention.heads_first(jnp.asarray(x)) for x in own), jnp.asarray(mask_QGTS),
+        *(attention.heads_first(jnp.asarray(x)) for x in (q_QGTNH, *own)), jnp.asarray(mask_QGTS),
         *(attention.heads_first(jnp.asarray(x)) for x in prompt), jnp.asarray(prompt_mask_QS))
     for g in range(G):
         k_QSKH, v_QSKH = (np.concatenate([behind, x[:, g]], 1) for behind, x in zip(prompt, own))

@@ -54,7 +54,7 @@ def test_pretraining_compiles_for_v5e_without_data(repository):
 def test_rl_compiles_for_every_family_and_for_two_slices(repository, wanted, room):
     result = run_main(repository, *RL, f'--compile_for={wanted}')
     assert result.returncode == 0, result.stderr
-    for step in ('policy_step', 'prefill', 'decode'):
+    for step in ('policy_step', 'begin', 'decode'):
         used, of = memory_of(result.stdout, step)
         assert 0 < used < of == room
     assert 'key-value caches at their full length' in result.stdout
@@ -115,6 +115,13 @@ def test_the_account_of_a_step_compiled_for_cpus(capsys):
     compile_check.check(lambda *settings: tiny_steps(*settings)[:1], Settings(MODEL, mesh), topologies.Slice('v5e', (2, 4)))
     said = capsys.readouterr().out
     assert 'unembed_DV' in said and 'train_step on v5e:2x4' in said and 'FLOPs analytically' in said and 'all-gather' in said
+
+
+def test_steps_take_the_arguments_that_they_say():
+    mesh = sharding.make_mesh(2, 2, 2)
+    with jax.set_mesh(mesh):
+        for step in tiny_steps(MODEL, mesh, 1):
+            assert step.function.lower(*step.arguments, **step.static).as_text().startswith('module @jit_'), step.name
 
 
 def test_what_was_tried_is_told(monkeypatch, capsys):

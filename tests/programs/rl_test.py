@@ -171,7 +171,7 @@ def test_sampling_and_update_are_compiled_once(uninterrupted):
     log = (uninterrupted.parent / 'log.txt').read_text()
     counts = {name: log.count(f'Compiling jit({name})') for name in ('policy_step', 'begin', 'advance')}
     assert counts['policy_step'] == 1 and counts['begin'] == 2, counts      # held-out problems have more slots than a step
-    assert 2 <= counts['advance'] <= 6, counts      # a first block, and second ones of some few numbers of rows
+    assert 1 <= counts['advance'] <= 4, counts      # second blocks, of some few numbers of rows
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bits(start, uninterrupted, tiny, tmp_path):

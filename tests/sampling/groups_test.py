@@ -128,6 +128,11 @@ def test_int8_is_the_same_for_any_rows_refills_and_mesh(sizes, rows):
     assert_same(found, stored('int8'))
 
 
+def test_bfloat16_is_the_same_in_the_first_block_and_behind_it():
+    found, wanted = grouped(decoding=Decoding(rows=8, block=4, kv_dtype='bfloat16')), stored('bfloat16')
+    assert_same(found, wanted)
+
+
 def test_int8_is_nowhere_else_in_the_programs():
     """The caches that go in and out of a block are int8 and their scales."""
     integer, Q, block = functools.partial(jax.ShapeDtypeStruct, dtype=np.int32), 8, 4
@@ -197,7 +202,8 @@ def test_the_batch_shrinks_and_refills():
 ], ids=['limits end it', 'nothing ends it', 'end tokens end it'])
 def test_a_block_stops_when_every_output_has_ended(limit, ends, steps):
     limit_QG = np.full((8, OUTPUTS), limit)
-    assert row_steps(limit_QG=limit_QG, eos_id=ends, decoding=Decoding(block=TOKENS)) == steps * limit_QG.size
+    for decoding in Decoding(block=TOKENS), Decoding(rows=16, block=TOKENS):      # by `begin` alone; by `advance` too
+        assert row_steps(limit_QG=limit_QG, eos_id=ends, decoding=decoding) == steps * limit_QG.size
 
 
 @pytest.mark.parametrize('name', ['begin', 'advance'])
