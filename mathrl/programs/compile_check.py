@@ -99,7 +99,7 @@ def account(step: Step, compiled: Compiled, wanted: Slice, mesh) -> str:
     """The lines that are printed of a step."""
     parts = {name: device_bytes(tree) for name, tree in step.parts.items()}
     cache = step.cache_bytes / mesh.size
-    holding = (f', in which the key-value caches at their full length are {_size(cache)}' if cache
+    holding = (f', in which the key-value caches behind the last token are {_size(cache)}' if cache
                else ': activations, gradients')
     rows = [f'  {_size(size):>9}  {name}' for name, size in parts.items()]
     rows.append(f'  {_size(compiled.temporaries):>9}  temporaries{holding}')
