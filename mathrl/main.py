@@ -168,6 +168,7 @@ def run(argv: list[str]) -> None:
         os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(workdir / 'compilation_cache'))
     program, config = configure(flags.gin_file, overrides)
     cpu.set_flags()
+    cpu.return_memory_after_compiling()
     process = start_processes(flags)
     if flags.dry_run:
         print(config, flush=True)

@@ -23,15 +23,31 @@ def fill_again():
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 threading.Thread(target=fill_again).start()
 """
+COMPILE = """
+import pathlib, sys
+import jax
+from mathrl import cpu
+cpu.with_kept_memory()
+cpu.LONG = float(sys.argv[1])
+for _ in range(2):
+    cpu.return_memory_after_compiling()
+pages = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+jax.jit(lambda x: x + 1)(1)
+large, behind = b'x' * (128 << 20), b'x' * (1 << 20)
+del large
+before = pages()
+jax.jit(lambda x: x + 2)(1)
+print(before - pages(), len(jax._src.monitoring.get_event_duration_listeners()))
+"""
 OLD = tuple(map(int, (platform.libc_ver()[1] or '0').split('.'))) < (2, 35)
 KEPT = int(cpu.kept_memory().rpartition('=')[2])
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='memory is kept on Linux alone')
 
 
-def begin(**variables) -> list[str]:
+def begin(program=BEGIN, arguments=('a b', '--gin.X="c"'), **variables) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if name not in ('GLIBC_TUNABLES', 'JAX_PLATFORMS')}
-    done = subprocess.run([sys.executable, '-B', '-c', BEGIN, 'a b', '--gin.X="c"'], env=environment | variables, check=True,
+    done = subprocess.run([sys.executable, '-B', '-c', program, *arguments], env=environment | variables, check=True,
                           capture_output=True, text=True, cwd=pathlib.Path(__file__).parents[1])
     return done.stdout.splitlines()
 
@@ -46,6 +62,14 @@ def test_begins_anew_as_the_same_process_with_the_same_arguments():
 def test_a_thread_keeps_a_freed_block_for_its_next():
     assert int(begin(JAX_PLATFORMS='cpu')[-1]) < 100, 'page faults of the second block of 128 MB'
     assert int(begin(JAX_PLATFORMS='cpu', GLIBC_TUNABLES='glibc.malloc.hugetlb=0')[-1]) >= 64
+
+
+@pytest.mark.skipif(OLD or KEPT < 256 << 20, reason='an old glibc, a kernel that keeps no memory, or too little memory a core')
+@pytest.mark.parametrize('longest, returned', [(0, True), (60, False)])
+def test_long_compiling_returns_what_is_not_in_use(longest, returned):
+    pages, listeners = map(int, begin(COMPILE, [str(longest)], JAX_PLATFORMS='cpu')[0].split())
+    assert (pages * os.sysconf('SC_PAGE_SIZE') > 100 << 20) == returned
+    assert listeners == 1
 
 
 @pytest.mark.parametrize('kernel, kept', [

@@ -62,12 +62,13 @@ def count_launches() -> collections.Counter:
 
 def measure(asked: argparse.Namespace) -> dict:
     """Times asked.steps steps of ours; medians leave out the first two."""
-    from mathrl.cpu import set_flags
-    set_flags()
+    from mathrl import cpu
+    cpu.set_flags()
     os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={asked.devices}'.strip()
     import jax
     import jax.numpy as jnp
     import numpy as np
+    cpu.return_memory_after_compiling()
     from mathrl import sharding
     from mathrl.models.llama import Llama, LlamaConfig
     from mathrl.rl import coefficients, normalisation, packing
