@@ -1,4 +1,4 @@
-"""What makes XLA's CPU backend faster. All of it is read when a process or the backend starts, so it comes first of all."""
+"""What makes XLA's CPU backend faster and leaner. Tunables and flags are read at the start of a process or the backend: first of all."""
 import ctypes
 import functools
 import os

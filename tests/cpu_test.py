@@ -65,9 +65,9 @@ def test_a_thread_keeps_a_freed_block_for_its_next():
 
 
 @pytest.mark.skipif(OLD or KEPT < 256 << 20, reason='an old glibc, a kernel that keeps no memory, or too little memory a core')
-@pytest.mark.parametrize('longest, returned', [(0, True), (60, False)])
-def test_long_compiling_returns_what_is_not_in_use(longest, returned):
-    pages, listeners = map(int, begin(COMPILE, [str(longest)], JAX_PLATFORMS='cpu')[0].split())
+@pytest.mark.parametrize('long, returned', [(0, True), (60, False)])
+def test_long_compiling_returns_what_is_not_in_use(long, returned):
+    pages, listeners = map(int, begin(COMPILE, [str(long)], JAX_PLATFORMS='cpu')[0].split())
     assert (pages * os.sysconf('SC_PAGE_SIZE') > 100 << 20) == returned
     assert listeners == 1
 
