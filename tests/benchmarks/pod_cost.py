@@ -1,13 +1,14 @@
 """What a GRPO step of DeepSeekMath 7B costs a chip of a pod, by the TPU compiler, without a pod; prints one JSON line last.
 
-  python tests/benchmarks/pod_cost.py [--slices v5p:4x4x4 v5e:16x16] [--remat full] [--parts update with_reference decode]
+  python tests/benchmarks/pod_cost.py [--slices v5p:4x4x4 v5e:16x16] [--remat full] [--micro_batches N]
+      [--parts update with_reference decode]
 
 The update is the real policy_step with the settings of gin/paper/grpo_7b.gin (16 questions x 64 outputs, 512 + 1024 tokens,
-full length, packed; parameters float32 over fsdp of all chips, bfloat16 activations, AdamW), in micro-batches of a prompt and 4
-of its outputs a chip: on v5p:4x4x4 four of them, on v5e:16x16 one. The compiler counts what a loop holds once, so each loop of
-the real program (micro-batches, layers, chunks of the vocabulary) is compiled with one and with two turns' work in its body, and
-the difference counted as often as the loop runs: extrapolated from 1 and 2 layers (see `summed`). Memory is that of the real
-program. The compiler does not look into attention's kernel: `attention` has its products and the blocks it reads again, by
+full length, packed; parameters float32 over fsdp of all chips, bfloat16 activations, AdamW), in micro-batches of a prompt and
+some of its outputs a chip: on v5p:4x4x4 two of 8, on v5e:16x16 one of 4. The compiler counts what a loop holds once, so each
+loop of the real program (micro-batches, layers, chunks of the vocabulary) is compiled with one and with two turns' work in its
+body, and the difference counted as often as the loop runs: extrapolated from 1 and 2 layers (see `summed`). Memory is that of
+the real program. The compiler does not look into attention's kernel: `attention` has its products and the blocks it reads again, by
 arithmetic, and `whole` adds them. optimal_seconds is not used: it can be negative.
 
 Beside it stands google-tunix 0.1.7's step for 4 sequences a chip, compiled for 64 chips of v5p: 315 TFLOP and 645 GB (713 on
@@ -35,7 +36,7 @@ TUNIX = {'tflop': 315.0, 'gb': {'v5p': 645.0, 'v5e': 713.0}, 'peak_gib': 5.96}
 GOALS = {'v5p': 0.72, 'v5e': 0.78}      # of its FLOPs and bytes an output
 Q, G, S, T, LAYERS = 16, 64, 512, 1024, 30
 OUTPUTS = 4      # of a chip, what Tunix' figures are for
-MICRO_BATCHES = {'v5p:4x4x4': 4, 'v5e:16x16': 1}
+MICRO_BATCHES = {'v5p:4x4x4': 2, 'v5e:16x16': 1}
 TENSOR = {'v5p:4x4x4': 1, 'v5e:16x16': 4}      # of decoding: on v5e a chip has no room for all weights
 
 
@@ -46,12 +47,20 @@ class Loops(NamedTuple):
     chunks: int = 1
 
 
-def summed(once: float, twice: Loops, runs: Loops) -> float:
-    """The cost of a program whose loops were counted once, from the costs with each loop's body doubled.
+def more_turns(runs: Loops) -> Loops:
+    """How many turns' work each body holds when it is compiled again: two, or as few as divide the chunks.
+
+    What does not divide them would be compiled beside the loop, and counted too.
+    """
+    return Loops(2, 2, next((turns for turns in range(2, runs.chunks + 1) if runs.chunks % turns == 0), 2))
+
+
+def summed(once: float, more: Loops, turns: Loops, runs: Loops) -> float:
+    """The cost of a program whose loops were counted once, from the costs `more` with `turns` turns in one loop's body each.
 
     Layers and chunks lie inside a micro-batch: once = rest + (micro_batch + layer + chunk).
     """
-    micro_batch, layer, chunk = (cost - once for cost in twice)
+    micro_batch, layer, chunk = ((cost - once) / (turn - 1) for cost, turn in zip(more, turns))
     return once + (runs.micro_batches - 1) * micro_batch + runs.micro_batches * (
         (runs.layers - 1) * layer + (runs.chunks - 1) * chunk)
 
@@ -70,8 +79,8 @@ def attention_cost(outputs: int, block: int = 512, heads: int = 32, head_dim: in
 
 
 @contextlib.contextmanager
-def doubled(loops: Loops):
-    """What is lowered inside has the work of two turns in the bodies of these loops (layers: LlamaConfig.unroll)."""
+def in_bodies(loops: Loops):
+    """What is lowered inside has the work of so many turns in the bodies of the loops (layers: LlamaConfig.unroll)."""
     import jax
     scan, fori_loop = jax.lax.scan, jax.lax.fori_loop
 
@@ -107,23 +116,25 @@ def steps_of(mesh, *, layers: int, micro_batches: int = 1, remat: str = '', unro
 def compiled(step, mesh, loops: Loops = Loops()):
     import jax
     jax.clear_caches()      # what was traced with other loops
-    with jax.set_mesh(mesh), doubled(loops):
+    with jax.set_mesh(mesh), in_bodies(loops):
         return step.function.lower(*step.arguments, **step.static).compile()
 
 
-def update_cost(name: str, remat: str, reference: bool) -> dict:
+def update_cost(name: str, remat: str, micro_batches: int, reference: bool) -> dict:
     """Of one update on a chip, for OUTPUTS of its outputs; peak_gib of the whole."""
     import jax
     from mathrl import sharding
     from mathrl.programs import topologies
     from mathrl.train.losses import LOGITS_MIB, vocab_chunks
     mesh = sharding.make_mesh(1, -1, 1, devices=topologies.devices(topologies.parse(name)))
-    micro_batches = MICRO_BATCHES[name]
-    share = Q * G // mesh.size // micro_batches      # outputs of a prompt on a chip at once
+    share, left = divmod(Q * G // mesh.size, micro_batches)      # outputs of a prompt on a chip at once
+    if left:
+        sys.exit(f'--micro_batches={micro_batches} does not divide the {Q * G // mesh.size} outputs of a chip of {name}')
     with jax.set_mesh(mesh):
         runs = Loops(micro_batches, LAYERS, vocab_chunks(share * mesh.size * T, 102400, LOGITS_MIB))
-    costs = {}
-    for loops in Loops(), *(Loops()._replace(**{field: 2}) for field in Loops._fields):
+    turns, costs = more_turns(runs), {}
+    larger = [Loops()._replace(**{field: turn}) for field, turn in turns._asdict().items()]
+    for loops in Loops(), *larger:
         if loops.micro_batches > micro_batches:
             continue
         step = steps_of(mesh, layers=LAYERS, micro_batches=micro_batches, remat=remat, unroll=loops.layers, reference=reference)[0]
@@ -136,8 +147,8 @@ def update_cost(name: str, remat: str, reference: bool) -> dict:
 
     def total(key: str) -> float:
         once = costs[Loops()][key]
-        twice = Loops(*(costs.get(Loops()._replace(**{field: 2}), {key: once})[key] for field in Loops._fields))
-        return scale * summed(once, twice, runs)
+        more = Loops(*(costs.get(loops, {key: once})[key] for loops in larger))
+        return scale * summed(once, more, turns, runs)
     kernel = {key: x * LAYERS * OUTPUTS / share for key, x in attention_cost(share).items()}
     if reference:      # one more forward pass
         kernel = {'tflop': kernel['tflop'] * 13 / 11, 'gb': kernel['gb'] * 5 / 4}
@@ -175,13 +186,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--slices', nargs='+', default=list(MICRO_BATCHES), choices=list(MICRO_BATCHES))
     parser.add_argument('--remat', default='full')
+    parser.add_argument('--micro_batches', type=int, help=f'of an update; by default {MICRO_BATCHES}')
     parser.add_argument('--parts', nargs='+', default=['update', 'with_reference', 'decode'],
                         choices=['update', 'with_reference', 'decode'])
     asked = parser.parse_args()
     from mathrl.programs import topologies
     topologies.set_environment()
-    parts = {'update': lambda name: update_cost(name, asked.remat, False),
-             'with_reference': lambda name: update_cost(name, asked.remat, True), 'decode': decode_cost}
+    update = lambda name, reference: update_cost(name, asked.remat, asked.micro_batches or MICRO_BATCHES[name], reference)
+    parts = {'update': lambda name: update(name, False), 'with_reference': lambda name: update(name, True),
+             'decode': decode_cost}
     print(json.dumps({'remat': asked.remat, 'tunix': TUNIX, 'goals': GOALS,
                       **{part: {name: parts[part](name) for name in asked.slices} for part in asked.parts}}))
 

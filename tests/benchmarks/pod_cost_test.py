@@ -19,9 +19,10 @@ Loops = pod_cost.Loops
 def test_what_loops_hold_counts_as_often_as_they_run(runs):
     rest, micro_batch, layer, chunk = 7.0, 11.0, 13.0, 17.0
     inside = micro_batch + layer + chunk
-    twice = Loops(rest + 2 * inside, rest + inside + layer, rest + inside + chunk)
+    turns = pod_cost.more_turns(runs)
+    more = Loops(rest + 2 * inside, rest + inside + layer, rest + inside + (turns.chunks - 1) * chunk)
     wanted = rest + runs.micro_batches * (micro_batch + runs.layers * layer + runs.chunks * chunk)
-    assert pod_cost.summed(rest + inside, twice, runs) == wanted
+    assert pod_cost.summed(rest + inside, more, turns, runs) == wanted
 
 
 def test_attentions_blocks_are_those_with_something_to_see():
@@ -35,16 +36,18 @@ def test_attentions_blocks_are_those_with_something_to_see():
     assert found['gb'] * 1e9 == pytest.approx((blocks - len(places) // block) * 4 * 2 * block * 2)
 
 
-def test_chunks_of_the_vocabulary_counted_once_and_twice_make_the_whole():
+@pytest.mark.parametrize('chunks', [4, 9, 25])
+def test_chunks_of_the_vocabulary_counted_once_and_more_often_make_the_whole(chunks):
     """The compiler counts one chunk of each pass; four products a chunk are what its logits cost."""
-    rows, width, vocab, chunks = 64, 32, 512, 4
+    rows, width, vocab = 64, 32, 128 * chunks
     h_BD, unembed_DV, target_B = jnp.zeros((rows, width)), jnp.zeros((width, vocab)), jnp.zeros(rows, jnp.int32)
     mib = 4 * rows * vocab / chunks / 2 ** 20
 
     def flops(loops):
         loss = lambda h, unembed: losses.hidden_logps(h, unembed, target_B, mib)[0].sum()
-        with pod_cost.doubled(loops):
+        with pod_cost.in_bodies(loops):
             return jax.jit(jax.grad(loss, (0, 1))).lower(h_BD, unembed_DV).compile().cost_analysis()['flops']
-    once, twice = flops(Loops()), flops(Loops(chunks=2))
+    turns = pod_cost.more_turns(Loops(chunks=chunks)).chunks
+    each = (flops(Loops(chunks=turns)) - flops(Loops())) / (turns - 1)
     products = 4 * 2 * rows * width * vocab / chunks
-    assert products < twice - once < 1.3 * products
+    assert products < each < 1.3 * products
