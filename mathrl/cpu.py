@@ -1,4 +1,7 @@
-"""What makes XLA's CPU backend faster and leaner. Tunables and flags are read at the start of a process or the backend: first of all."""
+"""What makes XLA's CPU backend faster and leaner.
+
+Tunables and flags are read when a process or the backend starts, so they come first of all.
+"""
 import ctypes
 import functools
 import os
@@ -13,7 +16,7 @@ FLAGS = {'xla_backend_optimization_level': '1', 'xla_cpu_prefer_vector_width': '
 HUGE_PAGES = 'glibc.malloc.hugetlb=1'      # GLIBC_TUNABLES of a process, which has its memory in pages of 2 MB
 GIGABYTE = 1 << 30
 COMPILE_EVENT = '/jax/core/compile/backend_compile_duration'
-LONG = .5                                  # seconds of compiling, behind which some hundredths for giving memory back do not show
+LONG = .5                                  # seconds of compiling, beside which giving memory back (some hundredths) is short
 SHARE = 8                                  # threads keep up to one part in so many of the memory
 RESERVED = pathlib.Path(f'/sys/kernel/mm/hugepages/hugepages-{GIGABYTE >> 10}kB/nr_hugepages')
 OVERCOMMIT = pathlib.Path('/proc/sys/vm/overcommit_memory')

@@ -25,9 +25,9 @@ threading.Thread(target=fill_again).start()
 """
 COMPILE = """
 import pathlib, sys
-import jax
 from mathrl import cpu
 cpu.with_kept_memory()
+import jax
 cpu.LONG = float(sys.argv[1])
 for _ in range(2):
     cpu.return_memory_after_compiling()
@@ -42,6 +42,8 @@ print(before - pages(), len(jax._src.monitoring.get_event_duration_listeners()))
 OLD = tuple(map(int, (platform.libc_ver()[1] or '0').split('.'))) < (2, 35)
 KEPT = int(cpu.kept_memory().rpartition('=')[2])
 
+keeps_memory = pytest.mark.skipif(
+    OLD or KEPT < 256 << 20, reason='an old glibc, a kernel that keeps no memory, or too little memory a core')
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='memory is kept on Linux alone')
 
 
@@ -58,13 +60,13 @@ def test_begins_anew_as_the_same_process_with_the_same_arguments():
     assert tunables == cpu.kept_memory()
 
 
-@pytest.mark.skipif(OLD or KEPT < 256 << 20, reason='an old glibc, a kernel that keeps no memory, or too little memory a core')
+@keeps_memory
 def test_a_thread_keeps_a_freed_block_for_its_next():
     assert int(begin(JAX_PLATFORMS='cpu')[-1]) < 100, 'page faults of the second block of 128 MB'
     assert int(begin(JAX_PLATFORMS='cpu', GLIBC_TUNABLES='glibc.malloc.hugetlb=0')[-1]) >= 64
 
 
-@pytest.mark.skipif(OLD or KEPT < 256 << 20, reason='an old glibc, a kernel that keeps no memory, or too little memory a core')
+@keeps_memory
 @pytest.mark.parametrize('long, returned', [(0, True), (60, False)])
 def test_long_compiling_returns_what_is_not_in_use(long, returned):
     pages, listeners = map(int, begin(COMPILE, [str(long)], JAX_PLATFORMS='cpu')[0].split())

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 from jax import monitoring
 
+from mathrl import cpu
+
 # jax reports these as it compiles: tracing, lowering, XLA or the compilation cache.
 COMPILE_EVENTS = ('/jax/core/compile/jaxpr_trace_duration', '/jax/core/compile/jaxpr_to_mlir_module_duration',
-                  '/jax/core/compile/backend_compile_duration')
+                  cpu.COMPILE_EVENT)
 PARTS = ('steps', 'compile', 'input', 'checkpoint', 'evaluation')
 _active: list['Goodput'] = []
 

@@ -6,10 +6,10 @@
 The update is the real policy_step with the settings of gin/paper/grpo_7b.gin (16 questions x 64 outputs, 512 + 1024 tokens,
 full length, packed; parameters float32 over fsdp of all chips, bfloat16 activations, AdamW), in micro-batches of a prompt and
 some of its outputs a chip: on v5p:4x4x4 two of 8, on v5e:16x16 one of 4. The compiler counts what a loop holds once, so each
-loop of the real program (micro-batches, layers, chunks of the vocabulary) is compiled with one and with two turns' work in its
-body, and the difference counted as often as the loop runs: extrapolated from 1 and 2 layers (see `summed`). Memory is that of
-the real program. The compiler does not look into attention's kernel: `attention` has its products and the blocks it reads again, by
-arithmetic, and `whole` adds them. optimal_seconds is not used: it can be negative.
+loop of the real program (micro-batches, layers, chunks of the vocabulary) is compiled with one turn's work in its body and with
+that of more (see `more_turns`), and the difference counted as often as the loop runs: extrapolated from 1 and 2 layers (see
+`summed`). Memory is that of the real program. The compiler does not look into attention's kernel: `attention` has its products
+and the blocks it reads again, by arithmetic, and `whole` adds them. optimal_seconds is not used: it can be negative.
 
 Beside it stands google-tunix 0.1.7's step for 4 sequences a chip, compiled for 64 chips of v5p: 315 TFLOP and 645 GB (713 on
 v5e), 5.96 GiB at its peak. It computes a prompt for every output and takes the reference's log-probs as an argument; `update`
@@ -127,9 +127,10 @@ def update_cost(name: str, remat: str, micro_batches: int, reference: bool) -> d
     from mathrl.programs import topologies
     from mathrl.train.losses import LOGITS_MIB, vocab_chunks
     mesh = sharding.make_mesh(1, -1, 1, devices=topologies.devices(topologies.parse(name)))
-    share, left = divmod(Q * G // mesh.size, micro_batches)      # outputs of a prompt on a chip at once
-    if left:
-        sys.exit(f'--micro_batches={micro_batches} does not divide the {Q * G // mesh.size} outputs of a chip of {name}')
+    outputs = Q * G // mesh.size
+    if micro_batches < 1 or outputs % micro_batches:
+        sys.exit(f'--micro_batches={micro_batches} does not divide the {outputs} outputs of a chip of {name}')
+    share = outputs // micro_batches      # outputs of a prompt on a chip at once
     with jax.set_mesh(mesh):
         runs = Loops(micro_batches, LAYERS, vocab_chunks(share * mesh.size * T, 102400, LOGITS_MIB))
     turns, costs = more_turns(runs), {}
@@ -192,7 +193,10 @@ def main() -> None:
     asked = parser.parse_args()
     from mathrl.programs import topologies
     topologies.set_environment()
-    update = lambda name, reference: update_cost(name, asked.remat, asked.micro_batches or MICRO_BATCHES[name], reference)
+
+    def update(name: str, reference: bool) -> dict:
+        micro_batches = MICRO_BATCHES[name] if asked.micro_batches is None else asked.micro_batches
+        return update_cost(name, asked.remat, micro_batches, reference)
     parts = {'update': lambda name: update(name, False), 'with_reference': lambda name: update(name, True),
              'decode': decode_cost}
     print(json.dumps({'remat': asked.remat, 'tunix': TUNIX, 'goals': GOALS,
