@@ -1,13 +1,15 @@
 """One GRPO step on random weights, timed by its parts; prints one JSON line last.
 
   python tests/benchmarks/grpo_step.py [--steps 8] [--count] [--lengths equal|heavy] [--block 16] [--devices 1]
-  python tests/benchmarks/grpo_step.py --peers --tunix_python=PYTHON --trl_python=PYTHON [--rounds 3]
+  python tests/benchmarks/grpo_step.py --peers --tunix_python=PYTHON --trl_python=PYTHON [--rounds 3] [--quiet 20]
 
 Shapes are those of the peers' programs (bench_tunix_grpo.py, bench_trl_grpo.py in --peers_dir): every output runs to its
 full length, the reward is the share of odd tokens. --lengths=heavy ends ours at lengths from a log-normal distribution
 (median 16, sigma 1, cut at the full length); the peers decode and pad to the longest output, so their figures at equal
 lengths stand for that case too. --peers runs the three in turn, --rounds times, each time in a process of its own;
-ratio_to_fastest is the median of our steps over the faster peer's. floor_s is the time of the products that a step needs (each
+ratio_to_fastest is the median of our steps over the faster peer's. --quiet, for machines that others use too, waits so many
+minutes at most for rounds in which the machine was at its own speed before and behind every program, as a product of numpy's
+tells; other rounds are left out, and counted in rounds_left_out. floor_s is the time of the products that a step needs (each
 prompt once, real tokens alone: decoding, policy forward and backward, reference) at the machine's measured rate in that dtype,
 floor_share how much of that speed is reached. reference_s times the reference's forward pass on its own: within a step it is
 part of policy_step, and so of update_s. --devices: into how many a CPU is divided; with one a core, small operations of
@@ -25,6 +27,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+QUIET = .93      # of the best rate seen: below it, others are using the machine
 sys.path.insert(0, str(ROOT))
 
 
@@ -40,6 +43,7 @@ def flags() -> argparse.Namespace:
     parser.add_argument('--count', action='store_true', help='count the executables that a step launches (slower)')
     parser.add_argument('--lengths', choices=('equal', 'heavy'), default='equal')
     parser.add_argument('--peers', action='store_true')
+    parser.add_argument('--quiet', type=float, default=0, help='minutes in which as many quiet rounds as asked for are to be found')
     parser.add_argument('--peers_dir', default='../shared/peers')
     parser.add_argument('--tunix_python', default='')
     parser.add_argument('--trl_python', default='')
@@ -180,6 +184,53 @@ def last_json(command: list[str]) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+class Machine:
+    """Whether the machine is at its own speed: beside the best rate of products seen here, in three of four moments."""
+
+    def __init__(self):
+        self.rates = [self._rate() for _ in range(5)]
+
+    def quiet(self) -> bool:
+        self.rates.append(self._rate())
+        return self.rates[-1] >= QUIET * max(self.rates)
+
+    def _rate(self) -> float:
+        import numpy as np
+        x, seconds = np.ones((1024, 1024), np.float32), []
+        for _ in range(40):
+            begun = time.perf_counter()
+            for _ in range(10):
+                x @ x
+            seconds.append(time.perf_counter() - begun)
+        return 10 * 2 * 1024 ** 3 / float(np.quantile(seconds, .75))
+
+
+def in_turn(programs: dict[str, list[str]], count: int, minutes: float) -> tuple[dict[str, list[dict]], int]:
+    """(what each program printed last in `count` rounds of all, how many rounds were left out as not quiet).
+
+    minutes: for how long at most quiet rounds are waited for; 0 takes every round. With none at all there is nothing to tell.
+    """
+    machine, end = minutes and Machine(), time.monotonic() + 60 * minutes
+    rounds, left_out = [], 0
+    while len(rounds) < count and (not minutes or time.monotonic() < end):
+        if minutes and not machine.quiet():
+            time.sleep(5)
+            continue
+        found = {}
+        for name, command in programs.items():
+            found[name] = last_json(command)
+            if minutes and not machine.quiet():
+                break
+        else:
+            rounds.append(found)
+            print(f'round {len(rounds)} of {count}, {left_out} left out', file=sys.stderr)
+            continue
+        left_out += 1
+    if not rounds:
+        sys.exit(f'the machine was not quiet for one round in {minutes:g} minutes: {left_out} were left out')
+    return {name: [each[name] for each in rounds] for name in programs}, left_out
+
+
 def against_peers(asked: argparse.Namespace) -> dict:
     """Ours and both peers in turn, asked.rounds times."""
     import numpy as np
@@ -192,11 +243,9 @@ def against_peers(asked: argparse.Namespace) -> dict:
                                                              'completion', 'prompts', 'group', 'beta')]
     ours_alone = [f'--{name}={getattr(asked, name)}' for name in ('unroll', 'remat', 'dtype', 'micro_batches', 'packed', 'lengths',
                                                                   'block', 'rows', 'smallest', 'devices')]
-    rounds = collections.defaultdict(list)
-    for _ in range(max(3, asked.rounds)):
-        rounds['mathrl'].append(last_json([sys.executable, __file__, *shape, *ours_alone]))
-        for name, python in pythons.items():
-            rounds[name].append(last_json([python, str(folder / f'bench_{name}_grpo.py'), *shape]))
+    programs = {'mathrl': [sys.executable, __file__, *shape, *ours_alone]}
+    programs |= {name: [python, str(folder / f'bench_{name}_grpo.py'), *shape] for name, python in pythons.items()}
+    rounds, left_out = in_turn(programs, max(3, asked.rounds), asked.quiet)
     counted = last_json([sys.executable, __file__, *shape, *ours_alone, '--count', '--steps=4'])
     ours = [seconds for each in rounds['mathrl'] for seconds in each['all_step_s'][2:]]
 
@@ -214,6 +263,7 @@ def against_peers(asked: argparse.Namespace) -> dict:
     step = float(np.median(ours))
     return {**rounds['mathrl'][-1], **medians, 'step_s': step, 'floor_share': medians['floor_s'] / step, 'all_step_s': ours,
             'executables_per_step': counted['executables_per_step'], 'peers': peers,
+            'rounds': len(rounds['mathrl']), 'rounds_left_out': left_out,
             'ratio_to_fastest': step / min(peer['step_s'] for peer in peers.values())}
 
 
