@@ -185,16 +185,20 @@ def last_json(command: list[str]) -> dict:
 
 
 class Machine:
-    """Whether the machine is at its own speed: beside the best rate of products seen here, in three of four moments."""
+    """How fast the machine is, by products of numpy's, and was at best: others may be using it."""
 
     def __init__(self):
-        self.rates = [self._rate() for _ in range(5)]
+        self.best = 0.0
+        for _ in range(5):
+            self.rate()
 
-    def quiet(self) -> bool:
-        self.rates.append(self._rate())
-        return self.rates[-1] >= QUIET * max(self.rates)
+    def rate(self) -> float:
+        """FLOP/s in three of four moments of a second or two."""
+        rate = self._measured()
+        self.best = max(self.best, rate)
+        return rate
 
-    def _rate(self) -> float:
+    def _measured(self) -> float:
         import numpy as np
         x, seconds = np.ones((1024, 1024), np.float32), []
         for _ in range(40):
@@ -208,27 +212,31 @@ class Machine:
 def in_turn(programs: dict[str, list[str]], count: int, minutes: float) -> tuple[dict[str, list[dict]], int]:
     """(what each program printed last in `count` rounds of all, how many rounds were left out as not quiet).
 
-    minutes: for how long at most quiet rounds are waited for; 0 takes every round. With none at all there is nothing to tell.
+    minutes: for how long at most quiet rounds are waited for; 0 takes every round. A round may be left out later on, when the
+    machine turns out to be faster than it was then. With no round at all there is nothing to tell.
     """
-    machine, end = minutes and Machine(), time.monotonic() + 60 * minutes
-    rounds, left_out = [], 0
-    while len(rounds) < count and (not minutes or time.monotonic() < end):
-        if minutes and not machine.quiet():
+    machine, end = Machine() if minutes else None, time.monotonic() + 60 * minutes
+    rounds, begun = [], 0      # (the slowest rate beside it, what was printed)
+    look = machine.rate if machine else lambda: 0.0
+    undisturbed = lambda rate: machine is None or rate >= QUIET * machine.best
+    quiet = lambda: [found for slowest, found in rounds if undisturbed(slowest)]
+    while len(quiet()) < count and (machine is None or time.monotonic() < end):
+        slowest, found = look(), {}
+        if not undisturbed(slowest):
             time.sleep(5)
             continue
-        found = {}
+        begun += 1
         for name, command in programs.items():
             found[name] = last_json(command)
-            if minutes and not machine.quiet():
+            slowest = min(slowest, look())
+            if not undisturbed(slowest):
                 break
         else:
-            rounds.append(found)
-            print(f'round {len(rounds)} of {count}, {left_out} left out', file=sys.stderr)
-            continue
-        left_out += 1
-    if not rounds:
-        sys.exit(f'the machine was not quiet for one round in {minutes:g} minutes: {left_out} were left out')
-    return {name: [each[name] for each in rounds] for name in programs}, left_out
+            rounds.append((slowest, found))
+            print(f'{len(quiet())} rounds of {count}, {begun - len(quiet())} left out', file=sys.stderr)
+    if not quiet():
+        sys.exit(f'the machine was not quiet for one round in {minutes:g} minutes: {begun} were left out')
+    return {name: [found[name] for found in quiet()] for name in programs}, begun - len(quiet())
 
 
 def against_peers(asked: argparse.Namespace) -> dict:

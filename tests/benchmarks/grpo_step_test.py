@@ -10,12 +10,13 @@ grpo_step = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(grpo_step)
 
 
-class Told:
-    """A machine that is quiet when it is told to be."""
-    answers = []
-
-    def quiet(self) -> bool:
-        return self.answers.pop(0)
+@pytest.fixture
+def rates(monkeypatch):
+    """What the machine's rate is to be, in turn; the first five are those of its beginning."""
+    told = []
+    monkeypatch.setattr(grpo_step.Machine, '_measured', lambda self: told.pop(0))
+    monkeypatch.setattr(grpo_step.time, 'sleep', lambda seconds: None)
+    return told
 
 
 @pytest.fixture
@@ -27,36 +28,28 @@ def programs(tmp_path):
     return {name: counting(name) for name in ('ours', 'peer')}
 
 
-@pytest.fixture
-def told(monkeypatch):
-    monkeypatch.setattr(grpo_step, 'Machine', Told)
-    monkeypatch.setattr(grpo_step.time, 'sleep', lambda seconds: None)
-    return Told
+def test_every_round_counts_where_quiet_was_not_asked_for(programs, rates):
+    assert grpo_step.in_turn(programs, 3, 0) == ({'ours': [1, 2, 3], 'peer': [1, 2, 3]}, 0)      # and nobody asks for a rate
 
 
-def test_every_round_counts_where_quiet_was_not_asked_for(programs, monkeypatch):
-    monkeypatch.setattr(grpo_step, 'Machine', None)      # nobody asks it
-    assert grpo_step.in_turn(programs, 3, 0) == ({'ours': [1, 2, 3], 'peer': [1, 2, 3]}, 0)
-
-
-def test_a_round_with_a_disturbance_is_left_out_for_all_programs(programs, told):
-    told.answers = [False, True, True, False,      # waited; the first round, disturbed behind the peer
-                    True, False,                   # the second, disturbed behind ours: the peer does not run
-                    True, True, True]
+def test_a_round_with_a_disturbance_is_left_out_for_all_programs(programs, rates):
+    rates += [100, 98, 70, 99, 100,
+              92, 94, 100, 60,        # waited; the first round, disturbed behind the peer
+              100, 50,                # the second, disturbed behind ours: the peer does not run
+              95, 99, 93]
     assert grpo_step.in_turn(programs, 1, 1) == ({'ours': [3], 'peer': [2]}, 2)
-    assert not told.answers
+    assert not rates
 
 
-def test_no_quiet_round_in_time_is_said(programs, told, monkeypatch):
+def test_a_round_on_a_machine_that_turns_out_to_be_faster_is_left_out(programs, rates):
+    rates += [80, 80, 80, 80, 80] + [80, 80, 80] + [100, 100, 100] + [100, 99, 100]
+    assert grpo_step.in_turn(programs, 2, 1) == ({'ours': [2, 3], 'peer': [2, 3]}, 1)
+    assert not rates
+
+
+def test_no_quiet_round_in_time_is_said(programs, rates, monkeypatch):
     clock = iter(range(0, 1000, 20))
     monkeypatch.setattr(grpo_step.time, 'monotonic', lambda: next(clock))
-    told.answers = [False] * 10
+    rates += [100] * 5 + [50] * 10
     with pytest.raises(SystemExit, match='not quiet for one round in 1 minutes: 0 were left out'):
         grpo_step.in_turn(programs, 1, 1)
-
-
-def test_a_slower_machine_is_not_quiet(monkeypatch):
-    rates = iter([100, 98, 100, 99, 100, 92, 94, 120, 110])
-    monkeypatch.setattr(grpo_step.Machine, '_rate', lambda self: next(rates))
-    machine = grpo_step.Machine()
-    assert [machine.quiet() for _ in range(4)] == [False, True, True, False]
