@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mathrl import gin_files, gin_guards, main
+from mathrl import cpu, gin_files, gin_guards, main
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 MODULE = '''
@@ -266,6 +266,25 @@ def test_cache_folder_is_set_and_jax_not_imported(folder, library):
                             env={**environment, 'PYTHONPATH': f'{REPOSITORY}:{library}'})
     assert result.returncode == 0, result.stderr
     assert (folder / 'w/result.txt').read_text() == repr(('w/compilation_cache', False))
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='memory is kept on Linux alone')
+def test_a_process_on_cpus_is_made_ready_before_its_program_runs(folder):
+    (folder / 'ready.py').write_text(
+        'import os\n'
+        'import jax\n'
+        'from jax._src import monitoring\n'
+        'def run(*, workdir, config, dry_run):\n'
+        '    trims = [f for f in monitoring.get_event_duration_listeners() if f.__module__ == "mathrl.cpu"]\n'
+        '    found = os.environ["GLIBC_TUNABLES"], os.environ["XLA_FLAGS"], len(trims)\n'
+        '    (workdir / "result.txt").write_text(repr(found))\n')
+    (folder / 'ready.gin').write_text('from __gin__ import dynamic_registration\nimport ready\nPROGRAM = @ready.run\n')
+    environment = {name: value for name, value in os.environ.items() if name not in ('GLIBC_TUNABLES', 'XLA_FLAGS')}
+    command = [sys.executable, '-m', 'mathrl.main', '--gin_file=ready.gin', '--workdir=w']
+    subprocess.run(command, cwd=folder, check=True, env=environment | {'JAX_PLATFORMS': 'cpu',
+                                                                       'PYTHONPATH': f'{REPOSITORY}:{folder}'})
+    flags = ' '.join(f'--{name}={value}' for name, value in cpu.FLAGS.items())
+    assert (folder / 'w/result.txt').read_text() == repr((cpu.kept_memory(), flags, 1))
 
 
 def test_processes_join_by_address(folder):

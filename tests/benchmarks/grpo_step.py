@@ -47,7 +47,10 @@ def flags() -> argparse.Namespace:
     parser.add_argument('--peers_dir', default='../shared/peers')
     parser.add_argument('--tunix_python', default='')
     parser.add_argument('--trl_python', default='')
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if not asked.peers and (asked.quiet or asked.tunix_python or asked.trl_python):
+        parser.error('--quiet, --tunix_python and --trl_python are of --peers, which is not there')
+    return asked
 
 
 def count_launches() -> collections.Counter:

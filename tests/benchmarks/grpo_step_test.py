@@ -53,3 +53,12 @@ def test_no_quiet_round_in_time_is_said(programs, rates, monkeypatch):
     rates += [100] * 5 + [50] * 10
     with pytest.raises(SystemExit, match='not quiet for one round in 1 minutes: 0 were left out'):
         grpo_step.in_turn(programs, 1, 1)
+
+
+def test_quiet_rounds_are_those_beside_peers(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['grpo_step.py', '--quiet=5'])
+    with pytest.raises(SystemExit):
+        grpo_step.flags()
+    assert '--peers, which is not there' in capsys.readouterr().err
+    monkeypatch.setattr(sys, 'argv', ['grpo_step.py', '--quiet=5', '--peers'])
+    assert grpo_step.flags().quiet == 5
