@@ -43,14 +43,16 @@ class Explorer:
         The rewards by name are None once groups were replaced.
         """
         rows = self.problems.rows(self.seed, step, self.questions)
-        groups, by_name = self._groups(params, reward, key, step, rows, turn=0)
+        groups, by_name = self.groups(params, reward, key, step, rows, turn=0)
         metrics = _metrics(groups, by_name, self.tokenizer.stop_ids)      # of what the policy wrote, before any choice among it
         turns = 1
         while turns <= self.refills and (equal_Q := _all_equal(groups)).any():
             more_rows = self.problems.spare_rows(self.seed, step, turns, rows, self.questions)
-            more, _ = self._groups(params, reward, key, step, more_rows, turns)
+            more, _ = self.groups(params, reward, key, step, more_rows, turns)
             chosen_Q = replacements(equal_Q, _all_equal(more))
-            groups, rows = _chosen(groups, more, chosen_Q), np.concatenate([rows, more_rows])[chosen_Q]
+            with jax.transfer_guard('disallow'):
+                groups = _chosen(groups, more, sharding.place(self.mesh, chosen_Q.astype(np.int32), 'T'))
+            rows = np.concatenate([rows, more_rows])[chosen_Q]
             turns, by_name = turns + 1, None
         if self.refills:
             metrics['sampling_turns'] = turns
@@ -66,7 +68,9 @@ class Explorer:
                                  outputs=self.group_size, max_tokens=self.max_tokens, sampling=self.sampling,
                                  eos_id=self.tokenizer.stop_ids, decoding=self.decoding, step=step, finished=finished)
 
-    def _groups(self, params, reward, key, step: int, rows, turn: int):
+    def groups(self, params, reward: Callable, key: jax.Array, step: int, rows: np.ndarray,
+               turn: int) -> tuple[Experience, dict[str, jax.Array]]:
+        """(groups for these problems, rewards [Q, G] by name); a step's turns have random numbers of their own."""
         problems, shape = [self.problems.problems[row] for row in rows], (len(rows), self.group_size, self.max_tokens)
         with Ahead(reward, problems, self.tokenizer, self.mesh, shape) as ahead:
             rollouts = self.rollouts(params, key, step, rows, turn * self.questions, ahead.begin)

@@ -11,7 +11,7 @@ from mathrl.programs import trained_model, trained_reward
 from mathrl.rl import dpo, packing
 from mathrl.rl.actor_critic import actor_critic_step, sampled_values
 from mathrl.rl.pairs import best_with_worst
-from mathrl.rl.step import policy_step
+from mathrl.rl.step import policy_step, writer_logps
 from mathrl.rl.types import ActorCritic, Algorithm, Experience, Preferences
 from mathrl.train import flops
 from mathrl.train.state import TrainState
@@ -55,7 +55,7 @@ def learner(algorithm: Algorithm | ActorCritic | Preferences, settings: Settings
 def policy_static(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
     """What policy_step takes as static."""
     return _static(settings) | dict(coefficient=algorithm.coefficient, normalisation=algorithm.normalisation,
-                                    advantages=algorithm.advantages, reward_kl=algorithm.reward_kl)
+                                    advantages=algorithm.advantages, reward_kl=algorithm.reward_kl, source=algorithm.source)
 
 
 def actor_critic_static(algorithm: ActorCritic, settings: Settings, critic: ScalarModel) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def actor_critic_static(algorithm: ActorCritic, settings: Settings, critic: Scal
     return _static(settings) | dict(critic=critic, critic_optimizer=algorithm.critic_optimizer,
                                     coefficient=algorithm.coefficient, normalisation=algorithm.normalisation,
                                     reward_kl=algorithm.reward_kl, gamma=algorithm.gamma, lam=algorithm.lam,
-                                    value_clip=algorithm.value_clip, whitened=algorithm.whitened)
+                                    value_clip=algorithm.value_clip, whitened=algorithm.whitened, source=algorithm.source)
 
 
 def preferences_static(algorithm: Preferences, settings: Settings) -> dict[str, Any]:
@@ -102,11 +102,21 @@ def _of_rollouts(settings: Settings, rollouts) -> tuple[packing.Packing | None, 
     return _packing(settings, lengths, rollouts.prompt_QS.shape[1], rollouts.tokens_QGT.shape[2])
 
 
+def _for_updates(settings: Settings, source: str, params, experience: Experience, packed) -> Experience:
+    """With old log-probs where later updates need them: those of the policy before the first one."""
+    if settings.updates == 1 or source == 'reference':      # whose log-probs every update has
+        return experience
+    logps_QGT = writer_logps(params, experience, packed, model=settings.model, micro_batches=settings.micro_batches,
+                             logits_mib=settings.logits_mib)
+    return experience.replace(old_logps_QGT=logps_QGT)
+
+
 def _policy(algorithm: Algorithm, settings: Settings) -> Learner:
     static = policy_static(algorithm, settings)
 
     def learn(state, extra, reference, experience: Experience):
         packed, filled = _of_rollouts(settings, experience.rollouts)
+        experience = _for_updates(settings, algorithm.source, state.params, experience, packed)
         for _ in range(settings.updates):
             state, metrics = policy_step(state, reference, experience, packed, **static)
         return state, extra, metrics | filled
@@ -124,6 +134,7 @@ def _actor_critic(algorithm: ActorCritic, settings: Settings, seed: int) -> Lear
     def learn(state, extra, reference, experience: Experience):
         critic_state, old_values_QGT = extra['critic'], None
         packed, filled = _of_rollouts(settings, experience.rollouts)
+        experience = _for_updates(settings, algorithm.source, state.params, experience, packed)
         if settings.updates > 1:
             old_values_QGT = sampled_values(critic_state.params, experience, packed, critic=critic,
                                             micro_batches=settings.micro_batches)

@@ -145,7 +145,7 @@ def _experience(mesh, Q: int, G: int, T: int, prompt_QS, length_Q) -> Experience
     rollouts = Rollouts(prompt_QS=prompt_QS, prompt_length_Q=length_Q, tokens_QGT=integers,
                         length_QG=_abstract(mesh, (Q, G), jnp.int32, 'QG'), trained_QGT=integers,
                         sampler_logps_QGT=floats, policy_logps_QGT=floats)
-    return Experience(rollouts, floats, floats, integers)
+    return Experience(rollouts, None, floats, integers)
 
 
 def _pairs(mesh, Q: int, G: int, T: int, prompt_QS, length_Q) -> Pairs:

@@ -22,18 +22,19 @@ from mathrl.train.step import apply_gradients
 
 @functools.partial(jax.jit, donate_argnames=('state', 'critic_state'),
                    static_argnames=('model', 'critic', 'optimizer', 'critic_optimizer', 'coefficient', 'normalisation',
-                                    'reward_kl', 'gamma', 'lam', 'value_clip', 'whitened', 'micro_batches', 'logits_mib'))
+                                    'reward_kl', 'gamma', 'lam', 'value_clip', 'whitened', 'micro_batches', 'logits_mib',
+                                    'source'))
 def actor_critic_step(state: TrainState, critic_state: TrainState, ref_params, experience: Experience,
                       old_values_QGT=None, packing: packings.Packing | None = None, *, model, critic, optimizer,
                       critic_optimizer, coefficient, normalisation, reward_kl=None, gamma: float = 1.0, lam: float = 0.95,
                       value_clip: float = 0.2, whitened: bool = True, micro_batches: int = 1,
-                      logits_mib: float = LOGITS_MIB):
+                      logits_mib: float = LOGITS_MIB, source: str = 'policy'):
     """One update of both -> (state, critic_state, metrics); the losses do not depend on micro_batches.
 
     old_values_QGT: the values when the outputs were sampled, for several updates on one experience (sampled_values gives
     them before the first); None: those of the critic as it comes, before its update. Advantages are GAE's on the rewards
     less reward_kl (a kl.Penalty, or None), whitened over the batch if so asked; returns are not. coefficient:
-    grpo(kl_coef=0) is PPO's clipped surrogate. ref_params, packing, logits_mib: as in policy_step. The value loss is a mean
+    grpo(kl_coef=0) is PPO's clipped surrogate. ref_params, packing, logits_mib, source: as in policy_step. The value loss is a mean
     over trained tokens.
     """
     experience, ref_logps_QGT = laid_out(experience), None
@@ -49,7 +50,7 @@ def actor_critic_step(state: TrainState, critic_state: TrainState, ref_params, e
     grads, metrics = policy_gradient(model, state.params, ref_params, experience,
                                      whiten(advantages_QGT, rollouts.trained_QGT) if whitened else advantages_QGT,
                                      coefficient=coefficient, normalisation=normalisation, cut=cut, logits_mib=logits_mib,
-                                     ref_logps_QGT=ref_logps_QGT)
+                                     ref_logps_QGT=ref_logps_QGT, source=source)
     critic_grads, critic_metrics = value_gradient(critic, critic_state.params, rollouts, old_values_QGT, returns_QGT,
                                                   value_clip, cut)
     critic_state = apply_gradients(critic_state, critic_grads, critic_optimizer)

@@ -29,8 +29,8 @@ def grpo(kl_coef: float = 0.04, clip: float = 0.2, clip_high: float | None = Non
     geometric mean of an output's ratios, which every token of it shares (GSPO, Zheng et al. 2025; its published eps are
     3e-4 and 4e-4; where advantages or sampler weights differ within an output it is that paper's GSPO-token).
     kl_estimator: 'k3' or 'k2', see kl.py. sampler_cap: the surrogate is weighted by min(pi_old / sampler, cap), token by
-    token and a constant to the gradient (truncated importance sampling, Yao et al. 2025), for sampler log-probs that are
-    stale or another program's; None: no weight.
+    token and a constant to the gradient (truncated importance sampling, Yao et al. 2025), for a sampler that rounds otherwise
+    than training (16 bits, an int8 cache) or whose log-probs are stale or another program's; None: no weight.
     """
     high = clip if clip_high is None else clip_high
     if kl_coef < 0 or clip <= 0 or high <= 0:

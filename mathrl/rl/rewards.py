@@ -4,6 +4,7 @@ A reward gives each output a number at the end of each of its steps. Rules read 
 end; a reward model may know more (rl/reward_model.py). Each process scores the rows that it holds.
 """
 import dataclasses
+import functools
 from concurrent.futures import Future
 from types import MappingProxyType
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
@@ -92,7 +93,7 @@ class Weighted:
             raise ValueError(f'rewards of one name cannot be told apart in the logs: {", ".join(names)}')
 
     def __call__(self, outputs: Outputs) -> Scored:
-        return _sum(self.weights, [reward(outputs) for reward in self.rewards])
+        return _weighed(tuple(self.weights), [reward(outputs) for reward in self.rewards])[0]
 
 
 def parts(reward) -> list[tuple[float, Callable]]:
@@ -102,17 +103,19 @@ def parts(reward) -> list[tuple[float, Callable]]:
 
 def experience(outputs: Outputs, reward) -> tuple[Experience, dict[str, jax.Array]]:
     """(the experience, each part's own reward per output [Q, G] by name)."""
-    scored = [(weight, one.name, one(outputs)) for weight, one in parts(reward)]
-    single = len(scored) == 1 and scored[0][0] == 1.0
-    total = scored[0][2] if single else _sum([weight for weight, _, _ in scored], [one for _, _, one in scored])
-    by_name = {name: one.rewards_QGT.sum(-1) for _, name, one in scored}
-    rollouts = outputs.rollouts
-    return Experience(rollouts, rollouts.policy_logps_QGT, *total), by_name
+    weights, rewards = zip(*parts(reward))
+    scored = [one(outputs) for one in rewards]      # by the user's own code, it may be
+    with jax.transfer_guard('disallow'):
+        total, each = _weighed(weights, scored)
+    return Experience(outputs.rollouts, None, *total), dict(zip((one.name for one in rewards), each))
 
 
-@jax.jit
-def _sum(weights: Sequence[float], scored: list[Scored]) -> Scored:
-    """At every step end of any of them."""
+@functools.partial(jax.jit, static_argnums=0)
+def _weighed(weights: tuple[float, ...], scored: list[Scored]) -> tuple[Scored, list[jax.Array]]:
+    """(their weighted sum, at every step end of any of them; each one's rewards of whole outputs [Q, G])."""
+    each = [one.rewards_QGT.sum(-1) for one in scored]
+    if weights == (1.0,):
+        return scored[0], each
     rewards_QGT = sum(weight * one.rewards_QGT for weight, one in zip(weights, scored))
     ends_QGT = sum(one.step_ends_QGT for one in scored)
-    return Scored(rewards_QGT, (ends_QGT > 0).astype(ends_QGT.dtype))
+    return Scored(rewards_QGT, (ends_QGT > 0).astype(ends_QGT.dtype)), each

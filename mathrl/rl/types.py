@@ -16,10 +16,11 @@ class Experience:
     """Rollouts with their rewards, ready for an update.
 
     rewards_QGT holds a reward at the last token of each step, step_ends_QGT is 1 there (outcome supervision is one step,
-    which ends at the output's last token); old_logps_QGT are log-probs under the policy that sampled.
+    which ends at the output's last token). old_logps_QGT: log-probs under the model that wrote, as a forward pass of training
+    gives them (decoding rounds otherwise: at 16 bits, by some hundredths); None: an update takes its own, see policy_step.
     """
     rollouts: Rollouts
-    old_logps_QGT: jax.Array
+    old_logps_QGT: jax.Array | None
     rewards_QGT: jax.Array
     step_ends_QGT: jax.Array
 
@@ -85,11 +86,11 @@ def _check_source(source: str) -> None:
 class Sample:
     """The part of an experience that a coefficient reads, token by token; log-probs are 0 where nothing is trained.
 
-    old_logps_QGT: under the policy as it was when the outputs were sampled; sampler_logps_QGT: under the distribution that they
+    old_logps_QGT: as in Experience, but never None to a coefficient; sampler_logps_QGT: under the distribution that the tokens
     were in fact drawn from (see Rollouts). output_QGT: which output a token belongs to; None where each row is one of them.
     """
     advantages_QGT: jax.Array
-    old_logps_QGT: jax.Array
+    old_logps_QGT: jax.Array | None
     sampler_logps_QGT: jax.Array
     trained_QGT: jax.Array
     output_QGT: jax.Array | None = None

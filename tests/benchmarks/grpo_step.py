@@ -122,7 +122,7 @@ def measure(asked: argparse.Namespace) -> dict:
             jax.block_until_ready(rollouts)
             sampled = time.perf_counter()
             rewards_QGT, ends_QGT = sharding.map_rows(odd_share, rollouts.tokens_QGT)
-            experience = Experience(rollouts, rollouts.policy_logps_QGT, rewards_QGT, ends_QGT)
+            experience = Experience(rollouts, None, rewards_QGT, ends_QGT)
             rewarded = time.perf_counter()
             packed = None
             if asked.packed:

@@ -117,7 +117,7 @@ def measure(asked: argparse.Namespace) -> dict:
             policy_logps_QGT=zeros_QGT - np.float32(np.log(asked.vocab)),
             rewards_QGT=(rng.integers(0, 2, (Q, G, 1)) * ends_QGT).astype(np.float32), step_ends_QGT=ends_QGT))
         rewards_QGT, step_ends_QGT = placed.pop('rewards_QGT'), placed.pop('step_ends_QGT')
-        experience = Experience(Rollouts(**placed), placed['policy_logps_QGT'], rewards_QGT, step_ends_QGT)
+        experience = Experience(Rollouts(**placed), None, rewards_QGT, step_ends_QGT)
         reference = jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh_params(model, mesh, 0))
         coefficient = coefficients.grpo()      # a new one in each call would be compiled anew
         update = lambda state: policy_step(state, reference, experience, model=model, optimizer=optimizer,

@@ -1,9 +1,14 @@
 """Which groups are replaced, which problems a step takes."""
+import jax
 import numpy as np
 import pytest
 
-from mathrl.programs.exploration import replacements
+from mathrl import sharding
+from mathrl.models.llama import Llama
+from mathrl.programs.exploration import Explorer, replacements
 from mathrl.programs.training_problems import TrainingProblems
+from mathrl.rl.rewards import TextReward
+from mathrl.sampling.filters import Sampling
 from mathrl.text import tokenizer as tokenizers
 
 
@@ -33,6 +38,19 @@ def test_spare_problems_are_not_the_steps_own_and_differ_by_turn(problems):
     turns = [problems.spare_rows(7, 0, turn, taken, 4) for turn in (1, 2)]
     assert not set(taken) & (set(turns[0]) | set(turns[1])) and turns[0].tolist() != turns[1].tolist()
     np.testing.assert_array_equal(turns[0], problems.spare_rows(7, 0, 1, taken, 4))
+
+
+def test_another_turn_has_random_numbers_of_its_own(tiny, problems):
+    """For the same problems, even."""
+    mesh = sharding.make_mesh(devices=jax.devices()[:1])
+    model = Llama(tiny.config)
+    reward = TextReward('none', lambda problem, text, tokens: 0.0)
+    explore = Explorer(model, mesh, tokenizers.load(tiny.model), problems, Sampling(), 2, 2, 4, seed=0)
+    with jax.set_mesh(mesh):
+        params = jax.jit(model.init)(jax.random.key(0))
+        first, again, other = (explore.groups(params, reward, jax.random.key(0), 0, np.array([3, 5]), turn)[0] for turn in (0, 0, 1))
+    tokens = lambda groups: np.asarray(groups.rollouts.tokens_QGT)
+    assert np.array_equal(tokens(first), tokens(again)) and not np.array_equal(tokens(first), tokens(other))
 
 
 def test_too_few_problems_are_one_sentence(problems):

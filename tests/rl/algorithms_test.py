@@ -2,12 +2,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from mathrl.programs.learners import Settings, learner
 from mathrl.rl import advantages, coefficients, normalisation
 from mathrl.rl.kl import Penalty
 from mathrl.rl.step import policy_step
-from mathrl.rl.types import Sample
+from mathrl.rl.types import Algorithm, Sample
+from mathrl.train.state import create
 
 # Bounds that cut and pulls that show at ratios of some 0.7 to 1.4.
 METHODS = {
@@ -37,8 +40,8 @@ def experience(tiny, name, dtype='float32', width=5):
     return tiny.experience(dtype, process=name == 'grpo_process', width=width)
 
 
-def update(tiny, name, dtype='float32', sizes=(1, 1, 1), micro_batches=1, width=5, packed=None, **changes):
-    """(gradient, metrics) of one policy_step; packed: see tiny.packing."""
+def update(tiny, name, dtype='float32', sizes=(1, 1, 1), micro_batches=1, width=5, packed=None, made=None, **changes):
+    """(gradient, metrics) of one policy_step on the method's experience, or `made`; packed: see tiny.packing."""
     policy, params, reference = tiny.models(dtype)[:3]
     reference = {} if name in NO_REFERENCE else reference
 
@@ -47,7 +50,7 @@ def update(tiny, name, dtype='float32', sizes=(1, 1, 1), micro_batches=1, width=
         state, metrics = policy_step(tiny.state(params), reference or None, experience, packing, model=policy,
                                      optimizer=tiny.keep_gradient, micro_batches=micro_batches, **METHODS[name] | changes)
         return state.opt_state, metrics
-    return tiny.on_mesh(sizes, run, params, reference, experience(tiny, name, dtype, width))
+    return tiny.on_mesh(sizes, run, params, reference, made or experience(tiny, name, dtype, width))
 
 
 def objective(tiny, name, params, made):
@@ -117,6 +120,51 @@ def test_the_loss_does_not_depend_on_how_the_batch_is_split(tiny, name):
             np.testing.assert_allclose(other_metrics[key], value, rtol=1e-5, atol=1e-6, err_msg=f'{key} {sizes}')
 
 
+@pytest.mark.parametrize('name, packed', [('options', None), ('gspo', 'fine')])
+@pytest.mark.parametrize('source', ['policy', 'reference'])
+def test_old_log_probs_are_an_updates_own_where_none_are_given(tiny, name, source, packed):
+    """Whatever the sampler's are, which here lie far from them; by whole rows."""
+    changes = METHODS[name] | dict(reward_kl=None, source=source)
+    made = experience(tiny, name)
+    policy, params, reference = tiny.models('float32')[:3]
+    writer = params if source == 'policy' else reference
+    logps_QGT = np.asarray(jax.jit(lambda writer: tiny.row_logps(policy, writer, made.rollouts))(writer)) * made.rollouts.trained_QGT
+    given, given_metrics = update(tiny, 'options', packed=packed, made=made.replace(old_logps_QGT=logps_QGT), **changes)
+    own, metrics = update(tiny, 'options', packed=packed, made=made.replace(old_logps_QGT=None), **changes)
+    tiny.assert_close(own, given, 1e-5)
+    for key, value in given_metrics.items():
+        np.testing.assert_allclose(metrics[key], value, rtol=1e-5, atol=1e-6, err_msg=key)
+    on_policy = source == 'policy'
+    assert (abs(metrics['ratio'] - 1) < 1e-6) == on_policy and (metrics['clip_share'] == 0) == on_policy
+    assert metrics['logp_gap'] > 0.1
+
+
+def test_several_updates_have_the_old_log_probs_of_the_policy_before_them(tiny):
+    made, sgd = experience(tiny, 'gspo').replace(old_logps_QGT=None), optax.sgd(0.3)
+    policy, params = tiny.models('float32')[:2]
+    algorithm = Algorithm('policy', None, METHODS['gspo']['coefficient'])
+    old_QGT = np.asarray(jax.jit(lambda params: tiny.row_logps(policy, params, made.rollouts))(params)) * made.rollouts.trained_QGT
+    fresh = lambda params: create(jax.tree.map(jnp.copy, params), sgd)
+
+    def learned(params, made):
+        settings = Settings(policy, sgd, micro_batches=2, logits_mib=1, updates=2)
+        state, _, metrics = learner(algorithm, settings, seed=0).learn(fresh(params), {}, None, made)
+        return state.params, metrics
+
+    def by_hand(params, made):
+        state = fresh(params)
+        for _ in range(2):
+            state, metrics = policy_step(state, None, made, model=policy, optimizer=sgd, coefficient=algorithm.coefficient,
+                                         normalisation=algorithm.normalisation)
+        return state.params, metrics
+    found, metrics = tiny.on_mesh((1, 1, 1), learned, params, made)
+    wanted, wanted_metrics = tiny.on_mesh((1, 1, 1), by_hand, params, made.replace(old_logps_QGT=old_QGT))
+    tiny.assert_close(found, wanted, 1e-5)
+    assert metrics['clip_share'] > 0
+    for key, value in wanted_metrics.items():
+        np.testing.assert_allclose(metrics[key], value, rtol=1e-4, atol=1e-6, err_msg=key)
+
+
 def test_metrics_of_the_sampler_and_of_advantages(tiny):
     made = experience(tiny, 'online_rft')
     _, metrics = update(tiny, 'online_rft')
@@ -135,3 +183,5 @@ def test_what_wants_a_reference_says_so(tiny):
         update(tiny, 'dapo', coefficient=coefficients.grpo(0.3))
     with pytest.raises(ValueError, match='KL in the reward wants a reference'):
         update(tiny, 'dapo', reward_kl=Penalty(0.1))
+    with pytest.raises(ValueError, match='outputs of the reference want its log-probs'):
+        update(tiny, 'dapo', source='reference')
