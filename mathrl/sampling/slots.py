@@ -31,9 +31,11 @@ class Row:
         return self.unit.question, self.unit.first + self.output
 
 
-def units(questions: int, outputs: int, parts: int) -> tuple[list[Unit], int]:
-    """(the units in order, outputs of each): questions are cut by outputs until there is a unit for every part."""
-    pieces = next((n for n in range(1, outputs + 1) if outputs % n == 0 and n * questions >= parts), outputs)
+def units(questions: int, outputs: int, parts: int, most: int) -> tuple[list[Unit], int]:
+    """(the units in order, outputs of each): questions are cut by outputs until there is a unit for every part, of `most`
+    outputs at most."""
+    fits = lambda pieces: outputs % pieces == 0 and pieces * questions >= parts and outputs <= most * pieces
+    pieces = next(filter(fits, range(1, outputs + 1)), outputs)
     size = outputs // pieces
     return [Unit(question, first) for question in range(questions) for first in range(0, outputs, size)], size
 
@@ -54,7 +56,8 @@ class Part:
 
     def give_up(self, ended: list[Row]) -> None:
         """These rows are free, and slots whose rows are all gone."""
-        self.rows = [row for row in self.rows if row not in ended]
+        gone = set(map(id, ended))
+        self.rows = [row for row in self.rows if id(row) not in gone]
         busy = {row.slot for row in self.rows}
         self.slots = [unit if slot in busy else None for slot, unit in enumerate(self.slots)]
 
@@ -141,12 +144,14 @@ class Batch:
 
 
 def new_batch(questions: int, outputs: int, parts: int, rows: int = 0, smallest: int = 8) -> Batch:
-    """rows: over all parts at once (0: all). Where questions must wait, a part has twice the slots that full groups need."""
-    waiting, size = units(questions, outputs, parts)
+    """rows: over all parts at once (0: all), a row a part at least. Where questions must wait, a part has twice the slots that
+    full groups need."""
+    most = max(1, rows // parts) if rows else questions * outputs
+    waiting, size = units(questions, outputs, parts, most)
     slots = -(-len(waiting) // parts)
     capacity = slots * size
-    if rows and rows // parts < capacity:
-        capacity = max(size, rows // parts)
+    if most < capacity:
+        capacity = most
         slots = min(slots, 2 * (capacity // size))
     return Batch([Part([None] * slots, []) for _ in range(parts)], waiting, size, capacity, min(smallest, capacity))
 

@@ -12,7 +12,7 @@ from mathrl import sharding
 from mathrl.models.cache import store
 from mathrl.models.llama import Llama, LlamaConfig
 from mathrl.rl.log_probs import output_logps
-from mathrl.sampling import blocks
+from mathrl.sampling import blocks, slots
 from mathrl.sampling.filters import Sampling
 from mathrl.sampling.groups import Decoding, sample_groups
 from mathrl.sampling.rollout import pad_prompts
@@ -42,8 +42,8 @@ def grouped(numbers=range(8), decoding=Decoding(), sizes=(1, 1, 1), outputs=OUTP
     with jax.set_mesh(mesh):
         params = jax.device_put(random_params(model), sharding.parameter_shardings(mesh, random_params(model)))
         settings = {'max_tokens': TOKENS, 'eos_id': EOS} | settings
-        return sample_groups(params, prompt_QS, length_Q, jax.random.key(0), np.array(numbers, np.int32), model=model,
-                             mesh=mesh, outputs=outputs, sampling=sampling, decoding=decoding, **settings)
+        return sample_groups(params, prompt_QS, length_Q, settings.pop('key', jax.random.key(0)), np.array(numbers, np.int32),
+                             model=model, mesh=mesh, outputs=outputs, sampling=sampling, decoding=decoding, **settings)
 
 
 @functools.cache
@@ -238,12 +238,32 @@ def test_limits_that_do_not_fit_are_one_sentence(limit_QG):
         grouped(limit_QG=limit_QG)
 
 
-def test_a_second_rollout_compiles_nothing():
-    grouped(decoding=REFILLED)
-    parts = blocks.begin, blocks.admit, blocks.regroup, blocks.advance
-    shapes = [part._cache_size() for part in parts]
-    grouped(decoding=REFILLED)
-    assert [part._cache_size() for part in parts] == shapes
+def test_a_step_has_random_numbers_of_its_own():
+    fourth = grouped(step=3)
+    assert_same(grouped(key=jax.random.fold_in(jax.random.key(0), 3)), fourth)
+    assert not np.array_equal(grouped(step=4).tokens_QGT, fourth.tokens_QGT)
+
+
+@pytest.mark.parametrize('decoding', [Decoding(block=4, smallest=2), REFILLED], ids=str)
+def test_whatever_lengths_come_few_programs_are_compiled(decoding):
+    """Of all rows that `bucket` has up to those in flight, each with up to so many pages, at places of their own or not."""
+    rng, batch = np.random.default_rng(0), slots.new_batch(8, OUTPUTS, 1, decoding.rows, decoding.smallest)
+    sizes = {max(batch.smallest, slots.bucket(rows)) for rows in range(1, batch.capacity + 1)}
+    pages = TOKENS // decoding.block
+    bounds = {'begin': 1, 'admit': len(set(map(slots.bucket, range(1, batch.slots + 1)))),
+              'regroup': len(sizes) ** 2 * pages, 'advance': 2 * len(sizes) * pages}
+    jax.clear_caches()
+
+    def compiled() -> dict[str, int]:
+        return {name: getattr(blocks, name)._cache_size() for name in bounds}
+    drawn = [np.clip(np.rint(rng.lognormal(1, 1, (8, OUTPUTS))), 1, TOKENS).astype(int) for _ in range(20)]
+    for limit_QG in drawn:
+        grouped(decoding=decoding, limit_QG=limit_QG, eos_id=MODEL.config.vocab)
+    there = compiled()
+    assert there['advance'] and all(there[name] <= bound for name, bound in bounds.items()), there
+    for limit_QG in drawn:
+        grouped(decoding=decoding, limit_QG=limit_QG, eos_id=MODEL.config.vocab)
+    assert compiled() == there
 
 
 def test_finished_questions_come_once_with_all_their_outputs():

@@ -5,10 +5,11 @@ import pytest
 from mathrl.sampling.slots import bucket, fresh, new_batch, units
 
 
-@pytest.mark.parametrize('questions, outputs, parts, size', [(8, 4, 1, 4), (8, 4, 8, 4), (2, 4, 8, 1), (2, 4, 4, 2),
-                                                             (3, 2, 8, 1), (3, 5, 4, 1)])
-def test_questions_are_cut_until_every_part_has_work(questions, outputs, parts, size):
-    found, outputs_each = units(questions, outputs, parts)
+@pytest.mark.parametrize('questions, outputs, parts, most, size', [
+    (8, 4, 1, 32, 4), (8, 4, 8, 4, 4), (2, 4, 8, 8, 1), (2, 4, 4, 8, 2), (3, 2, 8, 6, 1), (3, 5, 4, 15, 1),
+    (8, 4, 1, 3, 2), (8, 12, 8, 5, 4), (8, 5, 1, 4, 1)])
+def test_questions_are_cut_until_every_part_has_work_and_room(questions, outputs, parts, most, size):
+    found, outputs_each = units(questions, outputs, parts, most)
     assert outputs_each == size
     seen = [(unit.question, unit.first + output) for unit in found for output in range(size)]
     assert seen == [(question, output) for question in range(questions) for output in range(outputs)]
@@ -21,7 +22,7 @@ def test_few_sizes_and_none_too_large():
 
 
 @pytest.mark.parametrize('questions, outputs, parts, rows', [(8, 4, 1, 0), (8, 4, 2, 16), (40, 4, 2, 24),
-                                                             (7, 3, 1, 5), (3, 4, 8, 0)])
+                                                             (7, 3, 1, 5), (3, 4, 8, 0), (6, 4, 4, 8), (5, 6, 2, 9)])
 def test_every_output_is_written_once_and_stays_where_its_cache_is(questions, outputs, parts, rows):
     """A pretended device holds in every row whose tokens it has; rows may move by `source` alone."""
     rng, batch = np.random.default_rng(0), new_batch(questions, outputs, parts, rows, smallest=2)
@@ -39,6 +40,7 @@ def test_every_output_is_written_once_and_stays_where_its_cache_is(questions, ou
         holds = np.full((parts, batch.rows), None) if holds is None else holds
         for p, part in enumerate(batch.parts):
             assert len({row.number for row in part.rows}) == len(part.rows) <= batch.rows <= max(batch.capacity, batch.smallest)
+            assert not rows or batch.rows <= rows // parts
             for row in part.rows:
                 assert prompts[p, row.slot] == row.unit.question and not tables['done'][p, row.number]
                 assert row.length == 0 or holds[p, row.number] == row.place
