@@ -53,7 +53,12 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
     else the last step's are too), of so many questions (0: all). logits_mib, check: as in pretrain; architecture: as in sft.
     """
     # ---- the model, the reference, the problems
-    _check_sizes(algorithm, questions, group_size, micro_batches, sharding.batch_devices(mesh))
+    wanted = dict(questions=questions, max_tokens=max_tokens, micro_batches=micro_batches, heldout_every=heldout_every)
+    if wrong := [f'{name}={value}' for name, value in wanted.items() if value < 1]:
+        raise ValueError(f'{" and ".join(wrong)} must be at least 1')
+    if refills < 0:
+        raise ValueError(f'refills={refills} must be at least 0')
+    _check_sizes(algorithm, questions, group_size, micro_batches, packed, mesh)
     if iterations < 1 or schedule.steps % iterations:
         raise ValueError(f'{schedule.steps} steps do not divide into {iterations} iterations')
     if not reference and (wanted := _wants_reference(algorithm, iterations)):
@@ -63,7 +68,7 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
     if check:
         def build(model, mesh, times):
             pieces, rows = micro_batches * times, (decoding.rows or questions * group_size) // times
-            _check_sizes(algorithm, questions, group_size, pieces, sharding.batch_devices(mesh))
+            _check_sizes(algorithm, questions, group_size, pieces, packed, mesh)
             return steps.policy(model, mesh, optimizer, algorithm, sampling=sampling,
                                 questions=questions, group_size=group_size, prompt_tokens=prompt_tokens, max_tokens=max_tokens,
                                 micro_batches=pieces, logits_mib=logits_mib, decoding=dataclasses.replace(decoding, rows=rows),
@@ -181,9 +186,10 @@ def _wants_reference(algorithm: Algorithm | ActorCritic | Preferences, iteration
 
 
 def _check_sizes(algorithm: Algorithm | ActorCritic | Preferences, questions: int, group_size: int, micro_batches: int,
-                 devices: int) -> None:
+                 packed: bool, mesh) -> None:
     if group_size < 2:
         raise ValueError(f'group_size={group_size}: advantages are relative to a group, which needs at least 2 outputs')
+    devices = sharding.batch_devices(mesh)
     device_rows(questions, group_size, micro_batches, devices)
-    if isinstance(algorithm, Preferences) and questions * (group_size // 2) % micro_batches:
-        raise ValueError(f'{questions} questions x {group_size // 2} pairs do not divide into {micro_batches} micro-batches')
+    if isinstance(algorithm, Preferences):      # whose pairs lie in rows on all devices, where no padding is computed
+        device_rows(questions, group_size // 2, micro_batches, devices if packed else 1, 'pairs')

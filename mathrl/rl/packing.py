@@ -147,11 +147,11 @@ def lending_layouts(questions: int, outputs: int, devices: int) -> tuple[Layout,
     return tuple(Layout(1, devices, rows, questions // devices) for rows in range(most, 0, most // -SIZES))
 
 
-def device_rows(questions: int, outputs: int, micro_batches: int, devices: int) -> int:
+def device_rows(questions: int, outputs: int, micro_batches: int, devices: int, noun: str = 'outputs') -> int:
     """Rows of a micro-batch on a device, where each output has a row."""
     if questions * outputs % (micro_batches * devices):
-        raise ValueError(f'{questions} questions x {outputs} outputs do not divide into {micro_batches} micro-batches over '
-                         f'{devices} devices')
+        over = f' over {devices} devices' if devices > 1 else ''
+        raise ValueError(f'{questions} questions x {outputs} {noun} do not divide into {micro_batches} micro-batches{over}')
     return questions * outputs // (micro_batches * devices)
 
 

@@ -191,6 +191,10 @@ def test_all_equal_groups_are_replaced(tiny, tmp_path):
     (dict(iterations=4), '6 steps do not divide into 4 iterations'),
     (dict(reference=False), 'an iteration begins with a new reference'),
     (dict(updates=0), 'updates=0'),
+    (dict(questions=-2), 'questions=-2 must be at least 1'),
+    (dict(micro_batches=0, heldout_every=0), 'micro_batches=0 and heldout_every=0 must be at least 1'),
+    (dict(max_tokens=0), 'max_tokens=0 must be at least 1'),
+    (dict(refills=-1), 'refills=-1 must be at least 0'),
 ])
 def test_bad_input_is_one_sentence(tiny, tmp_path, changed, message):
     with pytest.raises(ValueError, match=message):
@@ -209,11 +213,12 @@ def test_what_wants_a_reference_says_so(tiny, tmp_path, algorithm, message):
 
 
 @pytest.mark.parametrize('changed, message', [
-    (dict(questions=1, micro_batches=4), '1 questions x 2 pairs do not divide into 4 micro-batches'),
+    (dict(questions=1, micro_batches=4), '1 questions x 2 pairs do not divide into 4 micro-batches$'),
+    (dict(mesh=sharding.make_mesh()), '2 questions x 2 pairs do not divide into 1 micro-batches over 8 devices$'),
     (dict(reward_training=RewardTraining(OPTIMIZER, None, updates=1, batch=1, questions=1, micro_batches=3)),
-     '1 questions x 4 outputs do not divide into 3 micro-batches over 1 devices'),
+     '1 questions x 4 outputs do not divide into 3 micro-batches'),
     (dict(prompt_tokens=2), 'problems.jsonl: its longest prompt has .* tokens, and prompt_tokens=2'),
-], ids=['pairs', 'reward_training', 'prompts'])
+], ids=['pairs', 'pairs_on_devices', 'reward_training', 'prompts'])
 def test_what_does_not_divide_or_fit_is_one_sentence(tiny, tmp_path, changed, message):
     with pytest.raises(ValueError, match=message):
         rl.run(**settings(tiny, tmp_path, algorithm=Preferences('policy', outcome), **changed))

@@ -3,6 +3,7 @@ import jax
 import numpy as np
 import pytest
 
+from mathrl import sharding
 from mathrl.rl import coefficients, normalisation, packing
 from mathrl.rl.log_probs import output_logps
 from mathrl.rl.step import policy_step
@@ -105,7 +106,7 @@ def test_pairs_lie_together():
 
 
 def test_bad_sizes_say_so():
-    with pytest.raises(ValueError, match='6 questions x 4 outputs do not divide into 5 micro-batches over 1 devices'):
+    with pytest.raises(ValueError, match='6 questions x 4 outputs do not divide into 5 micro-batches$'):
         packing.layouts(Q, G, S, T, 5, 1)
     with pytest.raises(ValueError, match='13 tokens does not fit into a row of 12'):
         packing.first_fit(np.array([3, 13]), 12)
@@ -126,6 +127,18 @@ def test_other_lengths_compile_nothing(tiny):
                         normalisation=normalisation.sequence_mean)
             before = before or policy_step._cache_size()
         assert policy_step._cache_size() == before
+
+
+@pytest.mark.parametrize('micro_batches, most', [(1, packing.SIZES + 2), (4, 2)])
+def test_plans_of_all_lengths_have_few_shapes(micro_batches, most):
+    """And an update is compiled for shapes alone."""
+    mesh, rng = sharding.make_mesh(devices=jax.devices()[:2]), np.random.default_rng(0)
+    shapes = set()
+    for _ in range(60):
+        length_QG = np.clip(np.rint(rng.lognormal(rng.uniform(0, 3), 0.9, (8, 16))), 1, T).astype(np.int32)
+        packed, _ = packing.planned(mesh, length_QG, S, T, micro_batches)
+        shapes.add(tuple(x.shape for x in jax.tree.leaves(packed)))
+    assert 1 < len(shapes) <= most
 
 
 def test_log_probs_put_back_are_those_of_single_rows(tiny):
