@@ -26,7 +26,7 @@ def answer(model, params, tokenizer, mesh, problems: list, prompts: list[list[in
            sampling: Sampling, max_tokens: int, seed: int, width: int, batch: int = 64) -> Iterator[list[Output]]:
     """Yields each problem's graded outputs, in order. `prompts` are the problems' token ids, `width` their padded length.
 
-    Random keys come from (seed, the problem's place, the output), so that batch size and mesh change nothing.
+    Random keys come from (seed, the problem's place, the output), so that in float32 batch size and mesh change nothing.
     """
     sampler = Sampler(model, params, tokenizer, mesh, max_tokens, batch)
     outputs = sampler.sample(prompts, range(len(prompts)), jax.random.key(seed), outputs=samples, sampling=sampling,

@@ -1,4 +1,4 @@
-"""What a model writes behind its prompts, as text: the same on any mesh and for any batch size."""
+"""What a model writes behind its prompts, as text: in float32 the same on any mesh and for any batch size."""
 import dataclasses
 import json
 from typing import Any, Callable, Sequence

@@ -1,7 +1,8 @@
 """Groups of outputs for questions, decoded in blocks: what has ended makes room for the next questions, or the batch shrinks.
 
-An output's tokens depend on (key, question, output) and its prompt alone: not on rows, blocks, the order in which questions
-come in, or the mesh. (Their log-probs agree to rounding: a matrix product of other sizes adds in another order.)
+An output's random numbers depend on (key, question, output) alone, and so, in float32, do its tokens behind its prompt: not
+on rows, blocks, the order in which questions come in, or the mesh. Log-probs agree to rounding, since a matrix product of other
+sizes adds in another order; at 16 bits that is enough to change tokens too.
 """
 import dataclasses
 import functools
@@ -20,12 +21,12 @@ KV_DTYPES = '', 'int8', 'bfloat16'
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
-    """How outputs are decoded; none of it but kv_dtype changes what they are.
+    """How outputs are decoded; none of it but kv_dtype changes what they are in float32.
 
-    rows: outputs in flight at once (0: all); block: tokens between two looks at which have ended (0: half of max_tokens, 256
-    at most); smallest: the fewest rows of a device that a batch shrinks to; gather: parameters are gathered over fsdp once,
-    and a device then holds them cut over tensor alone. kv_dtype: of keys and values, of prompts too, one of KV_DTYPES ('':
-    the activations'); log-probs are those of the model that reads them so, from which the outputs are in fact drawn.
+    rows: outputs in flight at once, one a device at least (0: all); block: tokens between two looks at which have ended (0:
+    half of max_tokens, 256 at most); smallest: the fewest rows of a device that a batch shrinks to; gather: parameters are
+    gathered over fsdp once, and a device then holds them cut over tensor alone. kv_dtype: of keys and values, of prompts too, one
+    of KV_DTYPES ('': the activations'); log-probs are those of the model that reads them so, from which outputs are in fact drawn.
     """
     rows: int = 0
     block: int = 0
