@@ -42,19 +42,19 @@ def run(*, workdir: epath.Path, problems: str, model: str, mesh, algorithm: Algo
         check: Callable | None = None) -> None:
     """Trains the model in the folder `model` on problems (JSONL), group_size outputs for each of `questions` a step.
 
-    packed: the update computes no padding, see rl/packing.py. updates: how many for each step's outputs (the
-    paper's mu). iterations: into how many equal parts the steps are cut; each begins with the policy as the new reference,
-    and with the reward model trained on where reward_training says how. refills: see Explorer. reference: False where nothing
-    reads one. heldout: problems whose sampled accuracy is logged before every heldout_every-th step, the first among them;
-    grade(output, reference, problem) -> Verdict decides there.
+    packed: the update computes no padding, see rl/packing.py. updates: how many for each step's outputs (the paper's mu); for
+    more than one, a forward pass before them gives the old log-probs. iterations: into how many equal parts the steps are cut;
+    each begins with the policy as the new reference, and with the reward model trained on where reward_training says how.
+    refills: see Explorer. reference: False where nothing reads one. heldout: problems whose sampled accuracy is logged before
+    every heldout_every-th step, the first among them; grade(output, reference, problem) -> Verdict decides there.
 
     prompt_tokens: room for a prompt (0: as the longest needs); decoding: how outputs are sampled; reference_dtype: what the
     reference is kept in ('': as the policy). rollouts_every: how often a step's outputs are written for the report (0: never;
     else the last step's are too), of so many questions (0: all). logits_mib, check: as in pretrain; architecture: as in sft.
     """
     # ---- the model, the reference, the problems
-    wanted = dict(questions=questions, max_tokens=max_tokens, micro_batches=micro_batches, heldout_every=heldout_every)
-    if wrong := [f'{name}={value}' for name, value in wanted.items() if value < 1]:
+    counts = dict(questions=questions, max_tokens=max_tokens, micro_batches=micro_batches, heldout_every=heldout_every)
+    if wrong := [f'{name}={value}' for name, value in counts.items() if value < 1]:
         raise ValueError(f'{" and ".join(wrong)} must be at least 1')
     if refills < 0:
         raise ValueError(f'refills={refills} must be at least 0')

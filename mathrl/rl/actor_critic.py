@@ -34,8 +34,8 @@ def actor_critic_step(state: TrainState, critic_state: TrainState, ref_params, e
     old_values_QGT: the values when the outputs were sampled, for several updates on one experience (sampled_values gives
     them before the first); None: those of the critic as it comes, before its update. Advantages are GAE's on the rewards
     less reward_kl (a kl.Penalty, or None), whitened over the batch if so asked; returns are not. coefficient:
-    grpo(kl_coef=0) is PPO's clipped surrogate. ref_params, packing, logits_mib, source: as in policy_step. The value loss is a mean
-    over trained tokens.
+    grpo(kl_coef=0) is PPO's clipped surrogate. ref_params, packing, logits_mib, source: as in policy_step. The value loss is a
+    mean over trained tokens.
     """
     experience, ref_logps_QGT = laid_out(experience), None
     cut = packings.cut(packing, micro_batches)

@@ -26,8 +26,8 @@ def policy_step(state: TrainState, ref_params, experience: Experience, packing: 
     """One update -> (state, metrics). micro_batches cut the questions, then the groups; the loss does not depend on it.
 
     packing: a cut that leaves the padding out, see rl/packing.py; it takes the place of micro_batches and changes no loss.
-    source: whose log-probs are the old ones where the experience has none, those of the 'policy' as it comes, so that every
-    ratio is 1, or of the 'reference', if that wrote. For several updates on one experience writer_logps gives them before the first.
+    source: whose log-probs are the old ones where the experience has none: those of the 'policy' as it comes, so that every
+    ratio is 1, or of the 'reference', if that wrote. For several updates of one experience writer_logps gives them first.
     ref_params: None where nothing wants a reference (kl_coef 0, no reward_kl); its forward pass and the metric 'kl' are left
     out. advantages: one of rl/advantages.py. reward_kl: a kl.Penalty, KL in the reward, each step charged for its tokens;
     the reference's log-probs of the whole batch are then computed first. logits_mib: how much of the logits may lie on a
